@@ -1,0 +1,1 @@
+"""Train, score and compare nested (Matryoshka) sentence embeddings at every layer and width."""

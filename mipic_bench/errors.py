@@ -1,0 +1,47 @@
+"""Errors that are the user's to mend, told in three parts: where, what, and what to do."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake in what the user gave us. The command line prints it without a traceback and exits with code 2.
+
+    Args:
+        where: the file, option or recipe key that is wrong.
+        what: what is wrong with it, with both values (found and allowed).
+        fix: what to do about it.
+    """
+
+    def __init__(self, where: str, what: str, fix: str) -> None:
+        super().__init__(where, what, fix)
+        self.where, self.what, self.fix = where, what, fix
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}\n  {self.fix}"
+
+
+class UserErrors(UserError):
+    """Several mistakes found in one reading, all told at once."""
+
+    def __init__(self, problems: Sequence[UserError]) -> None:
+        first = problems[0]
+        super().__init__(first.where, first.what, first.fix)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str) -> UserError:
+    """Build the error for a name that is not in a list: the close matches first, else the whole list."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    fix = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    return UserError(where, f"unknown {kind} '{name}'", fix)
+
+
+def raise_all(problems: Sequence[UserError]) -> None:
+    """Raise what was collected: nothing when the list is empty, one error as itself, several as one."""
+    if problems:
+        raise problems[0] if len(problems) == 1 else UserErrors(problems)
