@@ -4,9 +4,26 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class _Lazy:
+    """Stands in for a module and imports it at the first look at one of its names."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        value = getattr(importlib.import_module(self._name), attribute)
+        setattr(self, attribute, value)
+        return value
+
+
+def lazy(name: str) -> Any:
+    """Return a stand-in for a slow module (torch), so that part files can be read for their words without loading it."""
+    return _Lazy(name)
 
 
 def modules(package: ModuleType) -> Iterator[tuple[str, ModuleType]]:

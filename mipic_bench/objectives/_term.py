@@ -1,0 +1,109 @@
+"""The contract of a term: settings a recipe may give, trainable heads it may need, and its loss on hidden states."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mipic_bench.errors import UserError
+from mipic_bench.registry import leaves
+from mipic_bench.shapes import Shape
+
+if TYPE_CHECKING:
+    import torch
+
+    from mipic_bench.states import States
+
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Dims = tuple[Annotated[int, Field(ge=1)], ...]
+Layers = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """What a recipe trains: the backbone's shape, the nested widths (ascending; the full width included or not),
+    and the common temperature.
+    """
+
+    shape: Shape
+    dims: tuple[int, ...]
+    temperature: float
+
+    @property
+    def truncated(self) -> tuple[int, ...]:
+        """The widths below the full one."""
+        return tuple(dim for dim in self.dims if dim < self.shape.width)
+
+
+class Term(BaseModel, ABC):
+    """One objective with a weight, named inside a recipe. Leaves add settings, `heads` if they train any, and `loss`.
+
+    The class docstring is shown to users; `formula` and `source` are printed by `mipic-bench show`. `version` is raised by
+    hand when the term's numbers change, and only then: it makes finished runs stale.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    weight: Weight = 1.0
+    temperature: Positive | None = None
+
+    def resolved(self, nesting: Nesting) -> Self:
+        """Return a copy with every default that depends on the backbone's shape replaced by numbers.
+
+        Raises:
+            UserError: for a width above the backbone's, a layer above its depth, or lists that do not fit each other.
+        """
+        return self.model_copy(update={"temperature": self.temperature or nesting.temperature})
+
+    @abstractmethod
+    def layers(self, nesting: Nesting) -> tuple[int, ...]:
+        """Return the layers whose hidden states the term reads (ascending, 0 for the embedding output)."""
+
+    def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
+        """Return the trainable modules of the term, initialised from the given generator alone; None if it has none."""
+        return None
+
+    @abstractmethod
+    def loss(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
+        """Return the unweighted value of the term on a batch, a scalar."""
+
+
+def check_layers(where: str, layers: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
+    """Return the layers if they rise and lie within the backbone, else raise a `UserError` with both values."""
+    if list(layers) != sorted(set(layers)) or not layers:
+        raise UserError(where, f"layers {list(layers)} are not rising", "list each layer once, in rising order")
+    if layers[-1] > shape.depth:
+        raise UserError(
+            where, f"layer {layers[-1]} is above the backbone's depth {shape.depth}", f"use 1..{shape.depth}"
+        )
+    return layers
+
+
+def linear(inputs: int, outputs: int, generator: "torch.Generator", *, bias: bool) -> "torch.nn.Linear":
+    """Return a linear map with PyTorch's own default initialisation, drawn from a generator of ours."""
+    import torch
+
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, inputs, outputs, bias=bias)
+    bound = inputs**-0.5
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+Reduction = Literal["sum", "mean"]
+
+
+@cache
+def terms() -> dict[str, type[Term]]:
+    """Find every term: file name -> class."""
+    from mipic_bench import objectives
+
+    return leaves(objectives, Term)  # type: ignore[type-abstract]

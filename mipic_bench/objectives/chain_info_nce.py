@@ -1,0 +1,103 @@
+"""PIC: each shallow, narrow checkpoint predicts the next deeper, wider one."""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from mipic_bench.errors import UserError
+from mipic_bench.objectives._term import Nesting, Reduction, Term, linear
+from mipic_bench.objectives.nested_info_nce import nested_info_nce
+from mipic_bench.registry import lazy
+from mipic_bench.shapes import default_chain
+
+if TYPE_CHECKING:
+    import torch
+
+    from mipic_bench.states import States
+else:
+    torch = lazy("torch")
+
+Checkpoint = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+
+
+def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: float) -> "torch.Tensor":
+    """Return InfoNCE(source, target) with in-batch negatives: one link of MIPIC's chain (Eq 15-16).
+
+    Args:
+        source: (batch, dim), already projected to the target's width. target: (batch, dim); whether it is detached is the
+            caller's choice.
+        temperature: divides the cosines.
+
+    Returns:
+        A scalar, mean over the batch; in float32 (float64 for float64 input).
+    """
+    return nested_info_nce(source, target, (source.shape[1],), temperature)[0]
+
+
+class ChainInfoNCE(Term):
+    """Progressive information chaining: a small MLP takes each (dim, layer) checkpoint to the next (PIC)."""
+
+    formula: ClassVar[str] = (
+        "sum_t InfoNCE(phi_t(z_t), z_{t+1}),  z_t = readout of layer l_t cut to d_t,  phi_t = Linear-ReLU-Linear"
+    )
+    source: ClassVar[str] = (
+        "MIPIC Eq 15-17, arXiv 2604.24374; phi's hidden width floor(max(d_t, d_t+1) / 2) and the stopped gradient of the target "
+        "are the lab repository's; z is the backbone's own readout (the paper's is CLS)"
+    )
+
+    chain: tuple[Checkpoint, ...] | None = None
+    detach: bool = True
+    reduction: Reduction = "sum"
+
+    def resolved(self, nesting: Nesting) -> "ChainInfoNCE":
+        """See `Term.resolved`: the checkpoints as numbers."""
+        chain = self.checkpoints(nesting)
+        for (dim, layer), (next_dim, next_layer) in pairwise(chain):
+            if next_dim < dim or next_layer < layer or (next_dim, next_layer) == (dim, layer):
+                what = f"checkpoint {(next_dim, next_layer)} does not rise above {(dim, layer)}"
+                raise UserError(
+                    "chain_info_nce.chain", what, "list (dim, layer) from narrow and shallow to wide and deep"
+                )
+        dim, layer = max(dim for dim, _ in chain), max(layer for _, layer in chain)
+        if dim > nesting.shape.width or layer > nesting.shape.depth:
+            what = f"checkpoint width {dim} or layer {layer} is above the backbone's {nesting.shape.width} or {nesting.shape.depth}"
+            raise UserError("chain_info_nce.chain", what, "use widths and layers that the backbone has")
+        return super().resolved(nesting).model_copy(update={"chain": chain})
+
+    def checkpoints(self, nesting: Nesting) -> tuple[tuple[int, int], ...]:
+        """Return (dim, layer) of each checkpoint, in order."""
+        return self.chain or default_chain(nesting.shape.depth, nesting.dims)
+
+    def layers(self, nesting: Nesting) -> tuple[int, ...]:
+        """See `Term.layers`."""
+        return tuple(sorted({layer for _, layer in self.checkpoints(nesting)}))
+
+    def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
+        """One phi_t per link."""
+        links = []
+        for (dim, _), (next_dim, _) in pairwise(self.checkpoints(nesting)):
+            width = max(dim, next_dim) // 2
+            links.append(
+                torch.nn.Sequential(
+                    linear(dim, width, generator, bias=True),
+                    torch.nn.ReLU(),
+                    linear(width, next_dim, generator, bias=True),
+                )
+            )
+        return torch.nn.ModuleList(links)
+
+    def loss(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
+        """See `Term.loss`; within each view, averaged over the views."""
+        assert self.temperature is not None and isinstance(heads, torch.nn.ModuleList)
+        values = []
+        for phi, ((dim, layer), (next_dim, next_layer)) in zip(heads, pairwise(self.checkpoints(nesting)), strict=True):
+            source, target = phi(states.cut(layer, dim)), states.cut(next_layer, next_dim)
+            target = target.detach() if self.detach else target
+            values += [
+                chain_info_nce(view, aim, self.temperature)
+                for view, aim in zip(states.split(source), states.split(target), strict=True)
+            ]
+        links = max(len(heads), 1)
+        total = torch.stack(values).sum() / states.parts if values else states.mask.new_zeros((), dtype=torch.float32)
+        return total if self.reduction == "sum" else total / links

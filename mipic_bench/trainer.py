@@ -1,0 +1,259 @@
+"""The optimization loop and nothing else: batches in, one weighted sum of terms down, every term logged."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from mipic_bench.backbones import Backbone
+from mipic_bench.corpora import Corpus
+from mipic_bench.errors import UserError
+from mipic_bench.objectives import Term
+from mipic_bench.recipe import Resolved, Training
+from mipic_bench.states import States
+
+VERSION = 1  # raised by hand when the numbers of training change: part of every key
+BUCKET = 32  # batches whose examples are sorted by length together, so that little is padding
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: a loss that is not finite, with the step and the term named."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids of one step: rows = parts x batch, padded on the right."""
+
+    input_ids: torch.Tensor
+    mask: torch.Tensor
+    special: torch.Tensor
+    parts: int
+    same: torch.Tensor
+    scores: torch.Tensor | None
+
+
+@dataclass
+class History:
+    """What training did: one entry per logged step, and the totals for the provenance."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    pairs: int = 0
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Objective(torch.nn.Module):
+    """A backbone, the heads of a recipe's terms, and their weighted sum on a batch."""
+
+    def __init__(self, backbone: Backbone, recipe: Resolved, seed: int) -> None:
+        super().__init__()
+        self.backbone, self.recipe = backbone, recipe
+        heads = {name: term.heads(recipe.nesting, head_generator(seed, name)) for name, term in recipe.terms.items()}
+        self.heads = torch.nn.ModuleDict({name: head for name, head in heads.items() if head is not None})
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Run the backbone once over the batch and return every term's unweighted value."""
+        hidden = self.backbone.hidden(batch.input_ids, batch.mask, self.recipe.layers)
+        pooling = self.backbone.readout.pooling
+        states = States(hidden, batch.mask, batch.special, pooling, batch.parts, batch.same, batch.scores)
+        return {
+            name: term.loss(states, self.recipe.nesting, self.head(name)) for name, term in self.recipe.terms.items()
+        }
+
+    def head(self, name: str) -> torch.nn.Module | None:
+        """Return the trainable modules of a term, if it has any."""
+        return self.heads[name] if name in self.heads else None  # noqa: SIM401 - a ModuleDict has no get
+
+
+def head_generator(seed: int, name: str) -> torch.Generator:
+    """Return the generator of one term's heads: its own, so that leaving out a term changes no other term's start."""
+    return torch.Generator().manual_seed((seed << 32) ^ int.from_bytes(name.encode()[:6], "big"))
+
+
+class Batches:
+    """The corpus, tokenized once, as length-bucketed shuffled batches; the order is decided by the seed and the epoch."""
+
+    def __init__(self, backbone: Backbone, corpus: Corpus, training: Training, seed: int) -> None:
+        columns = [list(corpus.columns[name]) for name in ("anchor", "positive", "negative") if name in corpus.columns]
+        unique = {
+            text: place for place, text in enumerate(dict.fromkeys(text for column in columns for text in column))
+        }
+        ids = backbone.tokenize(list(unique), training.max_length)
+        self.tokens = [torch.tensor(row, dtype=torch.long) for row in ids]
+        rows = [torch.tensor([unique[text] for text in column]) for column in columns]
+        # unlabelled text is its own positive: two dropout views of it in one forward
+        self.columns = torch.stack(rows * 2 if len(rows) == 1 else rows)
+        lengths = torch.tensor([len(row) for row in ids])
+        self.lengths = lengths[self.columns].amax(0)
+        self.scores = None if corpus.scores is None else torch.tensor(list(corpus.scores), dtype=torch.float32)
+        self.special_ids = torch.tensor(sorted(backbone.special_ids))
+        self.pad_id, self.seed = backbone.pad_id, seed
+        self.batch_size = min(training.batch_size, len(self.lengths))
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.lengths), self.batch_size)
+        return full + (rest >= 2)  # one example alone has no negatives
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        order = torch.randperm(len(self.lengths), generator=generator)
+        pieces = []
+        for bucket in order.split(self.batch_size * BUCKET):
+            by_length = bucket[self.lengths[bucket].argsort(stable=True)]
+            pieces += [piece for piece in by_length.split(self.batch_size) if len(piece) >= 2]
+        for place in torch.randperm(len(pieces), generator=generator):
+            yield self.collate(pieces[place])
+
+    def collate(self, examples: torch.Tensor) -> Batch:
+        """Pad the rows of some examples to one rectangle."""
+        texts = self.columns[:, examples]
+        rows = [self.tokens[text] for text in texts.flatten()]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_id)
+        length = torch.tensor([len(row) for row in rows])
+        mask = (torch.arange(ids.shape[1]) < length.unsqueeze(1)).long()
+        positives = texts[1]
+        same = (positives.unsqueeze(0) == positives.unsqueeze(1)) | (texts[0].unsqueeze(1) == positives.unsqueeze(0))
+        scores = None if self.scores is None else self.scores[examples]
+        return Batch(ids, mask, torch.isin(ids, self.special_ids) & mask.bool(), len(texts), same, scores)
+
+
+def train(
+    backbone: Backbone,
+    recipe: Resolved,
+    corpus: Corpus,
+    seed: int,
+    accelerator: Accelerator,
+    on_step: Callable[[int, int, dict[str, Any]], None] | None = None,
+    log_every: int = 10,
+) -> History:
+    """Train a backbone in place by a recipe.
+
+    Args:
+        backbone: changed in place; left in evaluation mode.
+        recipe: resolved on this backbone.
+        corpus: unlabelled text, pairs, triplets or scored pairs.
+        seed: decides the data order, the heads' start and the dropout.
+        accelerator: device, precision, accumulation.
+        on_step: called after every optimizer step with (step, steps, entry).
+        log_every: steps between two entries of the history.
+
+    Returns:
+        The history.
+
+    Raises:
+        UserError: when unlabelled text meets a backbone without dropout.
+        TrainingError: when a term is not finite.
+    """
+    check_views(backbone, corpus)
+    torch.manual_seed(seed)  # dropout inside transformers draws from the global generator
+    settings = recipe.training
+    batches = Batches(backbone, corpus, settings, seed)
+    objective = Objective(backbone, recipe, seed)
+    optimizer = make_optimizer(objective, settings)
+    steps = min(settings.max_steps or 10**12, settings.epochs * math.ceil(len(batches) / settings.accumulation))
+    objective, optimizer = accelerator.prepare(objective, optimizer)
+    objective.train()
+    history, start = History(), perf_counter()
+    for step, window in enumerate(_windows(batches, settings, steps), start=1):
+        set_rate(optimizer, settings, step, steps)
+        entry = _step(objective, optimizer, window, recipe.terms, settings, accelerator, step)
+        history.pairs += sum(len(batch.same) for batch in window)
+        if step % log_every == 0 or step in (1, steps):
+            history.entries.append(entry)
+        if on_step is not None:
+            on_step(step, steps, entry)
+    history.steps, history.seconds = steps, perf_counter() - start
+    backbone.eval()
+    return history
+
+
+def check_views(backbone: Backbone, corpus: Corpus) -> None:
+    """Refuse unlabelled text on a backbone without dropout: its two views would be the same vector."""
+    if corpus.kind == "text" and not backbone.has_dropout:
+        raise UserError(
+            f"backbone {backbone.name}",
+            f"has no dropout, so the two views of each text of corpus '{corpus.name}' would be equal",
+            "train it on pairs or triplets, or take a backbone with dropout",
+        )
+
+
+def make_optimizer(objective: Objective, settings: Training) -> torch.optim.AdamW:
+    """Return AdamW with the heads in a group of their own."""
+    groups = [
+        {"params": list(objective.backbone.parameters()), "factor": 1.0},
+        {"params": list(objective.heads.parameters()), "factor": settings.head_rate_factor},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def rate(settings: Training, step: int, steps: int) -> float:
+    """Return the learning rate of a step (1..steps): linear warm-up, then the schedule down to the minimum rate."""
+    warmup = round(settings.warmup * steps)
+    if step <= warmup:
+        return settings.learning_rate * step / warmup
+    done = (step - 1 - warmup) / max(steps - warmup, 1)
+    low = min(settings.min_learning_rate, settings.learning_rate)
+    share = {"cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done, "constant": 1.0}[settings.schedule]
+    return low + (settings.learning_rate - low) * share
+
+
+def set_rate(optimizer: Any, settings: Training, step: int, steps: int) -> None:
+    """Set every group's learning rate for a step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate(settings, step, steps) * group["factor"]
+
+
+def _windows(batches: Batches, settings: Training, steps: int) -> Iterator[list[Batch]]:
+    """Yield the batches of each optimizer step."""
+    done = 0
+    for epoch in range(settings.epochs):
+        window: list[Batch] = []
+        for place, batch in enumerate(batches.epoch(epoch), start=1):
+            window.append(batch)
+            if len(window) == settings.accumulation or place == len(batches):
+                yield window
+                window, done = [], done + 1
+                if done == steps:
+                    return
+
+
+def _step(
+    objective: Any,
+    optimizer: Any,
+    window: Sequence[Batch],
+    terms: Mapping[str, Term],
+    settings: Training,
+    accelerator: Accelerator,
+    step: int,
+) -> dict[str, Any]:
+    """Make one optimizer step and return its log entry."""
+    logged = dict.fromkeys(terms, 0.0)
+    for batch in window:
+        values = objective(_to(batch, accelerator.device))
+        total = sum(terms[name].weight * value for name, value in values.items()) / len(window)
+        for name, number in zip(values, torch.stack(list(values.values())).tolist(), strict=True):
+            if not math.isfinite(number):
+                raise TrainingError(f"step {step}: term '{name}' is {number}; lower the learning rate or its weight")
+            logged[name] += number / len(window)
+        accelerator.backward(total)
+    if settings.clip is not None:
+        norm = float(accelerator.clip_grad_norm_(objective.parameters(), settings.clip))
+        if not math.isfinite(norm):
+            raise TrainingError(f"step {step}: the gradient norm is {norm}; lower the learning rate")
+    optimizer.step()
+    optimizer.zero_grad()
+    weighted = {name: terms[name].weight * value for name, value in logged.items()}
+    return {"step": step, "loss": sum(weighted.values()), "lr": optimizer.param_groups[0]["lr"], "terms": logged}
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    moved = {
+        name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in vars(batch).items()
+    }
+    return Batch(**moved)
