@@ -1,0 +1,138 @@
+"""Fingerprints of a backbone's files: the weights' content, the weights file itself, and the tokenizer."""
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mipic_bench.errors import UserError
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model folder.
+
+    Raises:
+        UserError: there are none; weights in other formats are refused, because they are pickles.
+    """
+    if (index := folder / "model.safetensors.index.json").is_file():
+        return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    if (single := folder / "model.safetensors").is_file():
+        return [single]
+    others = sorted(path.name for path in folder.glob("*.bin"))
+    found = f"only {', '.join(others)}, a pickle, which can run code when it is read" if others else "no weights"
+    raise UserError(
+        f"backbone {folder.name}",
+        f"the folder holds {found}; model.safetensors is needed",
+        "convert it once where you trust it: AutoModel.from_pretrained(ID).save_pretrained(FOLDER), the tokenizer too,"
+        " then --backbone FOLDER; or name a revision of the hub that carries safetensors: --backbone ID@REVISION",
+    )
+
+
+def weights_digest(folder: Path, verify: bool = False) -> str:
+    """Return the sha256 over names, types, shapes and bytes of every tensor in a folder's weights.
+
+    It does not depend on how the tensors are spread over files, nor on a file's metadata. It is remembered by path, size
+    and time of change; `verify` computes it anew all the same.
+    """
+    files = weight_files(folder)
+    total = hashlib.sha256()
+    for line in sorted(line for path in files for line in _remembered("content", path, _tensor_lines, verify)):
+        total.update(line.encode())
+    return total.hexdigest()
+
+
+def file_digest(path: Path, verify: bool = False) -> str:
+    """Return the sha256 of a file, remembered as `weights_digest` is."""
+    digest: str = _remembered("file", path, _file_sha256, verify)
+    return digest
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Return the sha256 over the names and bytes of the files that a tokenizer is built from."""
+    total = hashlib.sha256()
+    for path in (folder / name for name in _TOKENIZER_FILES):
+        if path.is_file():
+            total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tensor_lines(path: Path) -> list[str]:
+    """Return "name type shape sha256" of every tensor in a safetensors file (8 bytes of length, a JSON header, the bytes)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 8 + int.from_bytes(data[:8], "little")
+        header: dict[str, Any] = json.loads(data[8:start])
+        view = memoryview(data)
+        try:
+            return [
+                f"{name} {tensor['dtype']} {tensor['shape']} {_slice_sha256(view, start, tensor['data_offsets'])}\n"
+                for name, tensor in header.items()
+                if name != "__metadata__"
+            ]
+        finally:
+            view.release()
+
+
+def _slice_sha256(view: memoryview, start: int, offsets: list[int]) -> str:
+    with view[start + offsets[0] : start + offsets[1]] as part:
+        return hashlib.sha256(part).hexdigest()
+
+
+def _memory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mipic-bench" / "digests.json"
+
+
+def _remembered(kind: str, path: Path, compute: Callable[[Path], Any], verify: bool) -> Any:
+    """Return what was computed for this very file before, else compute and remember it.
+
+    A file is the same when path, size, and times of writing and of change are; the last changes even when a copy keeps
+    the old time of writing. A memory that cannot be read or written is done without.
+    """
+    state = path.stat()
+    key = f"{kind} {path.resolve()}"
+    stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    known = _read_memory()
+    if not verify and isinstance(entry := known.get(key), dict) and entry.get("stamp") == stamp:
+        return entry["value"]
+    value = compute(path)
+    _write_memory({**_read_memory(), key: {"stamp": stamp, "value": value}})
+    return value
+
+
+def _read_memory() -> dict[str, Any]:
+    try:
+        known = json.loads(_memory().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_memory(known: dict[str, Any]) -> None:
+    target = _memory()
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(known), encoding="utf-8")
+        os.replace(temporary, target)
+    except OSError:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,213 @@
+"""Build a backbone from a folder: safetensors weights only, no remote code, float32, ready to score."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import ERROR
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mipic_bench.backbones import architectures, digests, tiny
+from mipic_bench.backbones.architectures import Architecture
+from mipic_bench.backbones.model import Backbone, shorten
+from mipic_bench.backbones.probing import probe
+from mipic_bench.backbones.readout import LAYER_READOUTS, POOLINGS, Readout
+from mipic_bench.backbones.sources import ENTRIES, Located, locate
+from mipic_bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_POOLING_KEYS = {  # how sentence-transformers writes them, before and since version 6
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+    "cls": "cls",
+    "mean": "mean",
+    "lasttoken": "last",
+}
+
+
+def load(
+    name: str,
+    *,
+    pooling: str | None = None,
+    layer_readout: str | None = None,
+    offline: bool = False,
+    verify: bool = False,
+) -> Backbone:
+    """Load a backbone with float32 weights, in evaluation mode, on the CPU.
+
+    Args:
+        name: a name of the table, a folder, or a hub id (also `ID@REVISION`).
+        pooling: "cls", "mean" or "last"; the backbone's own default when None.
+        layer_readout: "raw" or "final_norm"; when None, "final_norm" for pre-norm models. Post-norm models are always "raw".
+        offline: never ask the hub, use its cache only.
+        verify: compute the weights' digests anew instead of trusting those remembered.
+
+    Raises:
+        UserError: an unknown name, pooling or readout; a hub that cannot be reached; weights that are missing, damaged, not
+            safetensors, or not those of the table; a model that needs its own code; a causal model with cls pooling.
+    """
+    for kind, value, allowed in (("pooling", pooling, POOLINGS), ("layer readout", layer_readout, LAYER_READOUTS)):
+        if value is not None and value not in allowed:
+            raise unknown(kind, value, allowed, f"backbone {name}")
+    if name == "tiny":
+        return _tiny(pooling)
+    located = locate(name, offline)
+    _check_file(located, verify)
+    weights = digests.weights_digest(located.folder, verify)
+    model, tokenizer = _from_folder(located)
+    architecture = architectures.known(model.config.model_type) or probe(model, located.name)
+    entry = located.entry
+    if entry is not None and entry.layers is not None:
+        model = shorten(model, architecture, entry.layers)
+        weights = hashlib.sha256(f"{weights} first {entry.layers} layers".encode()).hexdigest()
+    notes: list[str] = []
+    return Backbone(
+        model,
+        tokenizer,
+        architecture,
+        _readout(located, architecture, pooling, layer_readout, notes),
+        name=located.name,
+        source=located.source,
+        licence=entry.licence if entry else "",
+        weights_digest=weights,
+        tokenizer_digest=digests.tokenizer_digest(located.folder),
+        notes=notes,
+    ).eval()
+
+
+def _tiny(pooling: str | None) -> Backbone:
+    entry = ENTRIES["tiny"]
+    model, tokenizer = tiny.model(), tiny.tokenizer()
+    return Backbone(
+        model,
+        tokenizer,
+        architectures.BERT,
+        Readout(pooling or entry.pooling, "raw"),
+        name=entry.name,
+        source="random",
+        licence=entry.licence,
+        weights_digest=tiny.digest(model),
+        tokenizer_digest=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+    ).eval()
+
+
+def _check_file(located: Located, verify: bool) -> None:
+    """Refuse weights that are not those the table names."""
+    if located.entry is None or not located.entry.sha256:
+        return
+    for path in digests.weight_files(located.folder):
+        found = digests.file_digest(path, verify)
+        if found != located.entry.sha256:
+            raise UserError(
+                f"backbone {located.name}",
+                f"{path.name} from {located.source} has the sha256 {found}, not {located.entry.sha256}",
+                "the file is damaged or another model: install the package again, or empty the hub's cache of it",
+            )
+
+
+def _from_folder(located: Located) -> tuple["PreTrainedModel", Any]:
+    """Read model and tokenizer with transformers, turning its errors into ours."""
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    where = f"backbone {located.name}"
+    try:
+        # missing poolers are drawn from the global generator, which is not ours to move
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            config = AutoConfig.from_pretrained(located.folder, trust_remote_code=False)
+            if config.is_encoder_decoder:
+                raise UserError(
+                    where, f"{config.model_type} is an encoder with a decoder", "take an encoder, or a decoder alone"
+                )
+            model, report = AutoModel.from_pretrained(
+                located.folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        code = "trust_remote_code" in str(error)
+        fix = (
+            "code that comes with a model is never run: take one that transformers knows"
+            if code
+            else "check the folder's files"
+        )
+        raise UserError(where, f"transformers cannot load {located.source}: {first}", fix) from error
+    _check_complete(model, report["missing_keys"], where)
+    return model, tokenizer
+
+
+def _check_complete(model: "PreTrainedModel", missing: set[str], where: str) -> None:
+    """Refuse a model with weights that no file gave; a pooler that no file gave is taken off, it is never used."""
+    lacking = sorted(key for key in missing if not key.startswith("pooler."))
+    if lacking:
+        raise UserError(
+            where, f"its weights file lacks {len(lacking)} tensors, the first {lacking[0]}", "check the folder's files"
+        )
+    if missing:
+        setattr(model, "pooler", None)  # noqa: B010 - declared on some classes only
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Still transformers' progress bar and loading report for a moment, and leave them as they were."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _readout(
+    located: Located, architecture: Architecture, pooling: str | None, layer_readout: str | None, notes: list[str]
+) -> Readout:
+    """Settle how a backbone is read out: what was asked, else the table, else the folder's own word, else the rule."""
+    if pooling is None and located.entry is not None:
+        pooling = located.entry.pooling
+    if pooling is None:
+        pooling = _folder_pooling(located.folder) or ("last" if architecture.causal else "mean")
+    if pooling == "cls" and architecture.causal:
+        raise UserError(
+            f"backbone {located.name}",
+            "pooling 'cls' on a causal model: its first token sees only itself, so all texts that begin alike would be equal",
+            "use pooling 'last' or 'mean'",
+        )
+    raw = not architecture.final_norm
+    return Readout(pooling, "raw" if raw else layer_readout or "final_norm")
+
+
+def _folder_pooling(folder: Path) -> str | None:
+    """Return the pooling that a sentence-transformers folder names, or None when there is no such folder."""
+    path = next(iter(sorted(folder.glob("*_Pooling/config.json"))), None)
+    if path is None:
+        return None
+    config = json.loads(path.read_text(encoding="utf-8"))
+    named = config.get("pooling_mode")
+    modes = (
+        [named]
+        if isinstance(named, str)
+        else [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    )
+    if len(modes) == 1 and modes[0] in _POOLING_KEYS:
+        return _POOLING_KEYS[modes[0]]
+    raise UserError(
+        f"backbone {folder.name}",
+        f"its pooling is {' + '.join(modes) or 'not named'}, known here are {', '.join(POOLINGS)}",
+        "name one of those with the pooling setting",
+    )
