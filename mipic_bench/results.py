@@ -91,6 +91,8 @@ def write_run(results: Path, name: str, rows: pd.DataFrame, provenance: Mapping[
         ValueError: a row is not one: a mistake of the caller, not of the user.
         UserError: the folder or the disk does not take the files; nothing that was there is lost.
     """
+    if Path(name).name != name:
+        raise ValueError(f"'{name}' is not a run's name: it would leave the folder; make it with run_name")
     frame = typed(rows)
     if found := problems(frame, name):
         raise ValueError(f"rows of the run {name}: {'; '.join(found)}")
@@ -170,6 +172,8 @@ def _names(results: Path, name: str | None = None) -> set[str]:
     """Return the names that have a file among the loose runs (or just the one asked for, if it has one)."""
     folder = results / RUNS
     if name is not None:
+        if Path(name).name != name:
+            return set()  # no run: it would lie outside the folder
         return {name} if any((folder / f"{name}{end}").is_file() for end in (".csv", ".json")) else set()
     return {path.stem for end in ("csv", "json") for path in folder.glob(f"*.{end}")}
 

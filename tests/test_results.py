@@ -86,6 +86,14 @@ def test_no_name_leaves_the_folder(tmp_path, bad):
     assert list(results.read(tmp_path).runs) == [name]
 
 
+def test_a_path_is_no_run(tmp_path):
+    results.write_run(tmp_path / "other", NAME, make_rows(), {})
+    with pytest.raises(ValueError, match="leave the folder"):
+        results.write_run(tmp_path, f"../other/runs/{NAME}", make_rows(), {})
+    (tmp_path / "runs").mkdir()
+    assert results.read_run(tmp_path, f"../other/runs/{NAME}") is None
+
+
 def test_two_unsafe_names_do_not_meet():
     assert results.run_name("a/b", "m", "c", 0, "k") != results.run_name("a:b", "m", "c", 0, "k")
     assert results.run_name("x" * 300, "m", "c", 0, "k") != results.run_name("x" * 301, "m", "c", 0, "k")
