@@ -1,1 +1,121 @@
-"""placeholder"""
+"""Figures: one part per file. To add one, put a file here that defines one `Drawing`; nothing else is edited.
+
+A drawing gets a `View` (rows and what is derived from them) and a `Style` (how each method looks, bound once) and
+returns matplotlib figures by name, drawn with matplotlib's object interface only. It is found by its file's name, drawn
+by `run` (where `for_run` is true) and `report`, and checked by the contract tests.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+
+from mipic_bench import errors, registry
+from mipic_bench.quality import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mipic_bench.figures._style import Style
+
+
+class Drawing(ABC):
+    """One kind of figure.
+
+    Attributes:
+        title: what the figure shows, a few words.
+        caption: how to read it, one or two sentences.
+        needs: what has to be there for it to be drawn, a sentence for the report when it is not.
+        order: place in a report, ascending.
+        for_run: drawn at the end of `run`, not only in reports.
+    """
+
+    title: ClassVar[str]
+    caption: ClassVar[str]
+    needs: ClassVar[str]
+    order: ClassVar[int]
+    for_run: ClassVar[bool] = False
+
+    @abstractmethod
+    def draw(self, view: View, style: "Style") -> "dict[str, Figure]":
+        """Draw every figure of this kind: what it is of (backbone, corpus, family; safe for a file name) -> figure.
+
+        Nothing to show is an empty dictionary, not an error.
+        """
+
+
+def found() -> dict[str, type[Drawing]]:
+    """Every kind of figure: name -> class, in the order of a report."""
+    import mipic_bench.figures as package
+
+    parts = registry.leaves(package, Drawing)  # type: ignore[type-abstract]
+    return dict(sorted(parts.items(), key=lambda part: (part[1].order, part[0])))
+
+
+def draw_each(view: View, style: "Style", only: Sequence[str] | None = None) -> "Iterator[tuple[str, str, Figure]]":
+    """Yield (kind, file stem, figure) for everything there is to draw.
+
+    Raises:
+        UserError: `only` names a figure that does not exist.
+    """
+    from matplotlib import rc_context
+
+    from mipic_bench.figures._style import RC
+
+    parts = found()
+    wrong = [errors.unknown("figure", name, parts, "figures") for name in only or () if name not in parts]
+    errors.raise_all(wrong)
+    for name, part in parts.items():
+        if only is None or name in only:
+            with rc_context(RC):
+                drawn = part().draw(view, style)
+            for what, figure in drawn.items():
+                yield name, f"{name.replace('_', '-')}--{what}", figure
+
+
+def draw_all(
+    rows: pd.DataFrame,
+    provenance: Mapping[str, Mapping[str, Any]],
+    out_folder: Path,
+    only: Sequence[str] | None = None,
+    *,
+    highlight: str | None = None,
+    reference: str | None = None,
+) -> list[Path]:
+    """Draw the figures of some rows as PNG (200 dpi) and SVG files; equal rows give equal bytes.
+
+    Args:
+        rows: rows with the columns of `mipic_bench.results.COLUMNS`.
+        provenance: run name -> provenance; may be empty.
+        out_folder: where the files go; made when it is not there.
+        only: names of figures (file names in `mipic_bench/figures`); None draws those meant for the end of a run.
+        highlight: the method that stands out.
+        reference: the method that differences are taken from; None lets `default_reference` choose.
+
+    Returns:
+        The files written, PNG before SVG of each figure.
+
+    Raises:
+        UserError: `only` names a figure that does not exist.
+    """
+    from mipic_bench.figures._save import save
+    from mipic_bench.figures._style import Style, bind
+
+    view = View(rows, provenance)
+    style = Style(bind(view), reference or default_reference(view), highlight)
+    if only is None:
+        only = [name for name, part in found().items() if part.for_run]
+    out_folder.mkdir(parents=True, exist_ok=True)
+    return [path for _, stem, figure in draw_each(view, style, only) for path in save(figure, out_folder / stem)]
+
+
+def default_reference(view: View) -> str | None:
+    """The method that others are compared with unless another is asked for.
+
+    Plain MRL where it is there, else full-width training, else the untrained model, else the first method.
+    """
+    return next(
+        (name for name in ("mrl", "full", "pretrained") if name in view.methods), next(iter(view.methods), None)
+    )

@@ -1,0 +1,117 @@
+"""Quality against embedding width at the last layer, one panel per family."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import dim_axis, legend_below, panels
+from mipic_bench.figures._style import INK, Style, gid
+from mipic_bench.quality import Setting, View, pick
+
+
+class QualityByDim(Drawing):
+    """Curves of the family means over the widths, with intervals over seeds."""
+
+    title = "Quality by width"
+    caption = (
+        "Mean over the tasks of each family at the last layer, float32 vectors. Bands are 95 % intervals over seeds. "
+        "Widths the method was trained at are points; the line between them shows widths it was not trained at. "
+        "The dotted line is the full-width score of the reference method."
+    )
+    needs = "It needs rows at two widths or more."
+    order = 10
+    for_run = True
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting."""
+        drawn = {}
+        for setting in view.settings:
+            points = last_layer(pick(view.estimates, setting, precision="float32"))
+            if points["dim"].nunique() > 1:
+                drawn[setting.slug] = _figure(view, style, setting, points)
+        return drawn
+
+
+def last_layer(points: pd.DataFrame) -> pd.DataFrame:
+    """The estimates at the deepest layer that was scored."""
+    return points[points["layer"] == points["layer"].max()] if len(points) else points
+
+
+def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame) -> Figure:
+    families = [name for name in view.families(setting) if (points["family"] == name).any()]
+    figure, axes = panels(len(families), (2.9, 2.7) if len(families) > 1 else (4.4, 3.3))
+    methods = [method for method in view.methods if (points["method"] == method).any()]
+    for place, family in zip(axes, families, strict=True):
+        part = points[points["family"] == family]
+        for method in methods:
+            _curve(place, part[part["method"] == method], method, style, view.trained_dims(method, setting.backbone))
+        _full_width_line(place, part, style.reference)
+        trained = set().union(*(view.trained_dims(method, setting.backbone) for method in methods))
+        dim_axis(place, sorted(part["dim"].unique()), trained)
+        place.set_title(f"{family} · {view.metric_title(family)} ×100")
+    line = [Line2D([], [], color=INK, linestyle=":", linewidth=1, label=f"{style.reference}, full width")]
+    legend_below(figure, methods, style, line if (points["method"] == style.reference).any() else ())
+    figure.suptitle(_title(view, setting, points), fontsize=9)
+    return figure
+
+
+def _title(view: View, setting: Setting, points: pd.DataFrame) -> str:
+    return f"{setting.title} · layer {points['layer'].max()} · {seeds_title(view, points)}"
+
+
+def seeds_title(view: View, points: pd.DataFrame) -> str:
+    """How many seeds the trained methods of some estimates have, in words."""
+    seeds = sorted(set(points.loc[~points["method"].isin(view.untrained), "seeds"])) or [1]
+    many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"{many} seeds" if seeds[-1] > 1 else "1 seed, no intervals"
+
+
+def _curve(
+    axes: Axes, points: pd.DataFrame, method: str, style: Style, trained: Sequence[int] | frozenset[int]
+) -> None:
+    points = points.sort_values("dim")
+    if points.empty:
+        return
+    look, alpha = style[method], style.alpha(method)
+    axes.plot(
+        points["dim"],
+        100 * points["mean"],
+        color=look.color,
+        linestyle=look.line,
+        linewidth=style.width(method),
+        alpha=alpha,
+        gid=gid(method),
+        zorder=3 if style.highlight == method else 2,
+    )
+    seen = points[points["dim"].isin(trained)] if trained else points
+    axes.plot(
+        seen["dim"],
+        100 * seen["mean"],
+        look.marker,
+        color=look.color,
+        alpha=alpha,
+        gid=gid(method),
+        mec="white",
+        mew=0.4,
+    )
+    if points["low"].notna().any():
+        axes.fill_between(
+            points["dim"].to_numpy(),
+            100 * points["low"].to_numpy(),
+            100 * points["high"].to_numpy(),
+            color=look.color,
+            alpha=0.15 * alpha,
+            linewidth=0,
+            gid=gid(method),
+        )
+
+
+def _full_width_line(axes: Axes, points: pd.DataFrame, reference: str | None) -> None:
+    own = points[points["method"] == reference]
+    if len(own):
+        full = own.loc[own["dim"].idxmax(), "mean"]
+        axes.axhline(100 * full, color=INK, linestyle=":", linewidth=1, zorder=1)

@@ -1,0 +1,71 @@
+"""Which rows count: nothing is averaged that does not belong together, and what is left out is said."""
+
+import pandas as pd
+import pytest
+import synthetic
+
+from mipic_bench.quality import Setting, View, pick
+
+
+def test_a_method_that_lacks_a_task_has_no_family_mean_and_it_is_said():
+    rows = synthetic.rows(methods=("mrl", "2d-mrl", "mipic"))
+    rows = rows[~((rows.method == "2d-mrl") & (rows.task == "sick_r"))]
+    view = View(rows)
+    sts = view.estimates[view.estimates["family"] == "sts"]
+    assert set(sts["method"]) == {"mrl", "mipic"}
+    assert any("2d-mrl was not scored on sick_r" in note for note in view.notes)
+    assert "2d-mrl" in set(view.estimates[view.estimates["family"] == "pair"]["method"])
+
+
+def test_a_task_of_one_method_alone_does_not_change_the_family_mean():
+    rows = synthetic.rows(methods=("mrl", "mipic"), tasks={"sts": ("a", "b", "c")})
+    kept = rows[~((rows.method == "mrl") & (rows.task == "c"))]
+    view = View(kept)
+    assert set(view.tasks.values()) == {("a", "b")}
+    assert any("c not scored for every method" in note for note in view.notes)
+    full = View(rows[rows.task != "c"]).estimates
+    assert view.estimates["mean"].tolist() == pytest.approx(full["mean"].tolist())
+
+
+def test_a_seed_that_lacks_a_task_is_left_out_and_said():
+    rows = synthetic.rows(methods=("mrl", "mipic"))
+    rows = rows[~((rows.method == "mipic") & (rows.seed == "1") & (rows.task == "stsb"))]
+    view = View(rows)
+    mipic = view.estimates[(view.estimates["method"] == "mipic") & (view.estimates["family"] == "sts")]
+    assert set(mipic["seeds"]) == {2}
+    assert any("mipic seed 1 lacks a task" in note for note in view.notes)
+
+
+def test_the_test_split_counts_where_there_is_one():
+    rows = synthetic.rows(methods=("mrl",), tasks={"sts": ("stsb",), "pair": ("rte",)})
+    dev = rows[rows.task == "stsb"].assign(split="dev", value=0.1)
+    rte = rows["task"] == "rte"
+    rows.loc[rte, "split"] = "dev"
+    view = View(pd.concat([rows, dev], ignore_index=True))
+    used = view.scores[["task", "split"]].drop_duplicates().astype(str)
+    assert sorted(map(tuple, used.to_numpy())) == [("rte", "dev"), ("stsb", "test")]
+
+
+def test_an_untrained_method_stands_beside_every_corpus():
+    view = View(synthetic.rows(methods=("pretrained", "mrl"), corpora=("toy", "wiki")))
+    assert view.settings == (Setting("minilm", "toy", "clean"), Setting("minilm", "wiki", "clean"))
+    for setting in view.settings:
+        assert set(pick(view.estimates, setting)["method"]) == {"pretrained", "mrl"}
+    assert view.untrained == {"pretrained"}
+
+
+def test_an_older_run_of_the_same_cell_is_left_out_and_said():
+    rows = synthetic.rows(methods=("mrl",), seeds=(0,))
+    older = rows.assign(run=rows["run"] + "old", value=0.0)
+    records = synthetic.provenance(rows)
+    (name,) = records
+    records[name + "old"] = {**records[name], "created": "2025-01-01T00:00:00Z"}
+    view = View(pd.concat([older, rows], ignore_index=True), records)
+    assert (view.estimates["mean"] > 0.1).all()
+    assert any("old is left out" in note for note in view.notes)
+
+
+def test_methods_stand_in_one_order():
+    view = View(synthetic.rows())
+    assert view.methods == ("pretrained", "2d-mrl", "full", "mipic", "mipic-no-pic", "mipic-no-sia", "mrl")
+    assert view.bases == {"mipic-no-pic": "mipic", "mipic-no-sia": "mipic"}
