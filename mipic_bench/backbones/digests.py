@@ -5,23 +5,21 @@ import json
 import mmap
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mipic_bench.errors import UserError
 
-_TOKENIZER_FILES = (
+_VOCABULARIES = (
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
     "vocab.txt",
     "vocab.json",
-    "merges.txt",
     "sentencepiece.bpe.model",
     "spiece.model",
     "tokenizer.model",
 )
+_TOKENIZER_SETTINGS = ("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -45,7 +43,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_digest(folder: Path, verify: bool = False) -> str:
-    """Return the sha256 over names, types, shapes and bytes of every tensor in a folder's weights.
+    """Return the sha256 over the names, types, shapes and bytes of every tensor in a folder's weights.
 
     It does not depend on how the tensors are spread over files, nor on a file's metadata. It is remembered by path, size
     and time of change; `verify` computes it anew all the same.
@@ -64,12 +62,20 @@ def file_digest(path: Path, verify: bool = False) -> str:
 
 
 def tokenizer_digest(folder: Path) -> str:
-    """Return the sha256 over the names and bytes of the files that a tokenizer is built from."""
-    total = hashlib.sha256()
-    for path in (folder / name for name in _TOKENIZER_FILES):
-        if path.is_file():
-            total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
+    """Return the sha256 over the names and bytes of the files that a tokenizer is built from.
+
+    Raises:
+        UserError: none of them holds a vocabulary.
+    """
+    present = [folder / name for name in (*_VOCABULARIES, *_TOKENIZER_SETTINGS) if (folder / name).is_file()]
+    if not present or present[0].name not in _VOCABULARIES:
+        raise UserError(
+            f"backbone {folder.name}",
+            f"the folder holds no tokenizer, none of {', '.join(_VOCABULARIES)}",
+            "save the tokenizer beside the model: tokenizer.save_pretrained(FOLDER)",
+        )
+    lines = (f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in present)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _file_sha256(path: Path) -> str:
@@ -79,9 +85,11 @@ def _file_sha256(path: Path) -> str:
 
 def _tensor_lines(path: Path) -> list[str]:
     """Return "name type shape sha256" of every tensor in a safetensors file (8 bytes of length, a JSON header, the bytes)."""
+    if not path.stat().st_size:  # an empty file cannot be mapped
+        _header(b"", path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = 8 + int.from_bytes(data[:8], "little")
-        header: dict[str, Any] = json.loads(data[8:start])
+        header = _header(data[8:start], path)
         view = memoryview(data)
         try:
             return [
@@ -91,6 +99,18 @@ def _tensor_lines(path: Path) -> list[str]:
             ]
         finally:
             view.release()
+
+
+def _header(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise UserError(
+            f"backbone {path.parent.name}",
+            f"{path.name} is not a safetensors file, or is damaged",
+            "fetch it again; a file of a few hundred bytes is a pointer of git lfs: run git lfs pull",
+        ) from error
+    return dict(header)
 
 
 def _slice_sha256(view: memoryview, start: int, offsets: list[int]) -> str:
@@ -135,4 +155,5 @@ def _write_memory(known: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(known), encoding="utf-8")
         os.replace(temporary, target)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

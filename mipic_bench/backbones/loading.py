@@ -1,7 +1,6 @@
 """Build a backbone from a folder: safetensors weights only, no remote code, float32, ready to score."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mipic_bench.backbones import architectures, digests, tiny
+from mipic_bench.backbones import architectures, digests, folder, tiny
 from mipic_bench.backbones.architectures import Architecture
+from mipic_bench.backbones.folder import Folder
 from mipic_bench.backbones.model import Backbone, shorten
 from mipic_bench.backbones.probing import probe
 from mipic_bench.backbones.readout import LAYER_READOUTS, POOLINGS, Readout
@@ -21,15 +21,6 @@ from mipic_bench.errors import UserError, unknown
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_POOLING_KEYS = {  # how sentence-transformers writes them, before and since version 6
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
-    "cls": "cls",
-    "mean": "mean",
-    "lasttoken": "last",
-}
-
 
 def load(
     name: str,
@@ -38,6 +29,7 @@ def load(
     layer_readout: str | None = None,
     offline: bool = False,
     verify: bool = False,
+    weights: bool = True,
 ) -> Backbone:
     """Load a backbone with float32 weights, in evaluation mode, on the CPU.
 
@@ -47,6 +39,8 @@ def load(
         layer_readout: "raw" or "final_norm"; when None, "final_norm" for pre-norm models. Post-norm models are always "raw".
         offline: never ask the hub, use its cache only.
         verify: compute the weights' digests anew instead of trusting those remembered.
+        weights: False builds the backbone without its weights, in no memory and little time: everything but `hidden` and
+            `cut` can be asked of it. An architecture that is not listed is loaded all the same, it must run to be known.
 
     Raises:
         UserError: an unknown name, pooling or readout; a hub that cannot be reached; weights that are missing, damaged, not
@@ -58,26 +52,27 @@ def load(
     if name == "tiny":
         return _tiny(pooling)
     located = locate(name, offline)
-    _check_file(located, verify)
-    weights = digests.weights_digest(located.folder, verify)
-    model, tokenizer = _from_folder(located)
+    files = folder.read(located.folder)
+    _check_file(located, files, verify)
+    digest = digests.weights_digest(files.transformer, verify)
+    tokenizer_digest = digests.tokenizer_digest(files.transformer)
+    model, tokenizer = _from_folder(located, files, weights)
     architecture = architectures.known(model.config.model_type) or probe(model, located.name)
     entry = located.entry
     if entry is not None and entry.layers is not None:
         model = shorten(model, architecture, entry.layers)
-        weights = hashlib.sha256(f"{weights} first {entry.layers} layers".encode()).hexdigest()
-    notes: list[str] = []
+        digest = hashlib.sha256(f"{digest} first {entry.layers} layers".encode()).hexdigest()
     return Backbone(
         model,
         tokenizer,
         architecture,
-        _readout(located, architecture, pooling, layer_readout, notes),
+        _readout(located, files, architecture, pooling, layer_readout),
         name=located.name,
         source=located.source,
         licence=entry.licence if entry else "",
-        weights_digest=weights,
-        tokenizer_digest=digests.tokenizer_digest(located.folder),
-        notes=notes,
+        weights_digest=digest,
+        tokenizer_digest=tokenizer_digest,
+        notes=files.notes,
     ).eval()
 
 
@@ -93,15 +88,15 @@ def _tiny(pooling: str | None) -> Backbone:
         source="random",
         licence=entry.licence,
         weights_digest=tiny.digest(model),
-        tokenizer_digest=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        tokenizer_digest=hashlib.sha256("\n".join(tiny.vocabulary()).encode()).hexdigest(),
     ).eval()
 
 
-def _check_file(located: Located, verify: bool) -> None:
+def _check_file(located: Located, files: Folder, verify: bool) -> None:
     """Refuse weights that are not those the table names."""
     if located.entry is None or not located.entry.sha256:
         return
-    for path in digests.weight_files(located.folder):
+    for path in digests.weight_files(files.transformer):
         found = digests.file_digest(path, verify)
         if found != located.entry.sha256:
             raise UserError(
@@ -111,40 +106,65 @@ def _check_file(located: Located, verify: bool) -> None:
             )
 
 
-def _from_folder(located: Located) -> tuple["PreTrainedModel", Any]:
+def _from_folder(located: Located, files: Folder, weights: bool) -> tuple["PreTrainedModel", Any]:
     """Read model and tokenizer with transformers, turning its errors into ours."""
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    where = f"backbone {located.name}"
     try:
         # missing poolers are drawn from the global generator, which is not ours to move
         with _quiet(), torch.random.fork_rng(devices=[]):
-            config = AutoConfig.from_pretrained(located.folder, trust_remote_code=False)
-            if config.is_encoder_decoder:
-                raise UserError(
-                    where, f"{config.model_type} is an encoder with a decoder", "take an encoder, or a decoder alone"
-                )
-            model, report = AutoModel.from_pretrained(
-                located.folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=False)
+            model = _model(files.transformer, f"backbone {located.name}", weights)
+            tokenizer = AutoTokenizer.from_pretrained(files.transformer, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        code = "trust_remote_code" in str(error)
-        fix = (
-            "code that comes with a model is never run: take one that transformers knows"
-            if code
-            else "check the folder's files"
+        raise _unreadable(located, error) from error
+    embedding: Any = model.get_input_embeddings()
+    if len(tokenizer) > (rows := embedding.weight.shape[0]):
+        raise UserError(
+            f"backbone {located.name}",
+            f"its tokenizer has {len(tokenizer)} tokens, its model only {rows}",
+            "the two do not belong together: check the folder's files",
         )
-        raise UserError(where, f"transformers cannot load {located.source}: {first}", fix) from error
-    _check_complete(model, report["missing_keys"], where)
     return model, tokenizer
+
+
+def _model(path: Path, where: str, weights: bool) -> "PreTrainedModel":
+    """Build the model of a folder, with its weights or on torch's meta device."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    if config.is_encoder_decoder:
+        raise UserError(
+            where, f"a {config.model_type} is an encoder with a decoder", "take an encoder, or a decoder alone"
+        )
+    if not weights and architectures.known(config.model_type):
+        with torch.device("meta"):
+            bare: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        return bare
+    model, report = AutoModel.from_pretrained(
+        path,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    _check_complete(model, report["missing_keys"], where)
+    built: PreTrainedModel = model
+    return built
+
+
+def _unreadable(located: Located, error: Exception) -> UserError:
+    """Tell what transformers says in one line, and that code from a model is never run."""
+    text = str(error).strip() or type(error).__name__
+    own_code = "trust_remote_code" in text
+    what = "it needs code of its own" if own_code else f"transformers cannot load it: {text.splitlines()[0]}"
+    fix = (
+        "code that comes with a model is never run: take a model that transformers knows"
+        if own_code
+        else "check its files"
+    )
+    return UserError(f"backbone {located.name}", f"{located.source}: {what}", fix)
 
 
 def _check_complete(model: "PreTrainedModel", missing: set[str], where: str) -> None:
@@ -175,13 +195,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _readout(
-    located: Located, architecture: Architecture, pooling: str | None, layer_readout: str | None, notes: list[str]
+    located: Located, files: Folder, architecture: Architecture, pooling: str | None, layer_readout: str | None
 ) -> Readout:
     """Settle how a backbone is read out: what was asked, else the table, else the folder's own word, else the rule."""
     if pooling is None and located.entry is not None:
         pooling = located.entry.pooling
     if pooling is None:
-        pooling = _folder_pooling(located.folder) or ("last" if architecture.causal else "mean")
+        pooling = files.pooling() or ("last" if architecture.causal else "mean")
     if pooling == "cls" and architecture.causal:
         raise UserError(
             f"backbone {located.name}",
@@ -190,24 +210,3 @@ def _readout(
         )
     raw = not architecture.final_norm
     return Readout(pooling, "raw" if raw else layer_readout or "final_norm")
-
-
-def _folder_pooling(folder: Path) -> str | None:
-    """Return the pooling that a sentence-transformers folder names, or None when there is no such folder."""
-    path = next(iter(sorted(folder.glob("*_Pooling/config.json"))), None)
-    if path is None:
-        return None
-    config = json.loads(path.read_text(encoding="utf-8"))
-    named = config.get("pooling_mode")
-    modes = (
-        [named]
-        if isinstance(named, str)
-        else [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
-    )
-    if len(modes) == 1 and modes[0] in _POOLING_KEYS:
-        return _POOLING_KEYS[modes[0]]
-    raise UserError(
-        f"backbone {folder.name}",
-        f"its pooling is {' + '.join(modes) or 'not named'}, known here are {', '.join(POOLINGS)}",
-        "name one of those with the pooling setting",
-    )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mipic_bench.backbones.architectures import Architecture
 from mipic_bench.backbones.readout import Readout
+from mipic_bench.backbones.tuning import merged
 from mipic_bench.errors import UserError
 from mipic_bench.shapes import Shape
 
@@ -61,10 +62,9 @@ class Backbone(nn.Module):
         self.notes = tuple(notes)
         self.shape = Shape(depth=len(self.blocks), width=int(model.config.hidden_size))
         self.causal = architecture.causal
-        self.has_dropout = has_dropout(model)
         self.max_length = max_length(model, tokenizer)
         self.pad_id = int(tokenizer.pad_token_id or 0)
-        self.special_ids = frozenset(int(token) for token in tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        self.special_ids = special_ids(tokenizer)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -78,6 +78,14 @@ class Backbone(nn.Module):
         """The norm behind the last block of a pre-norm model; None for a post-norm model."""
         path = self.architecture.final_norm
         return self.model.get_submodule(path) if path else None
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether anything drops in training: a dropout module, or attention dropout in the configuration."""
+        if any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.model.modules()):
+            return True
+        rates = self.model.config.to_dict().items()
+        return any("dropout" in key and "atten" in key and bool(rate) for key, rate in rates)
 
     def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Return token ids per text, special tokens included, cut to the shorter of `max_length` and the model's own."""
@@ -145,7 +153,7 @@ class Backbone(nn.Module):
                 "the layer readout is 'raw', but this model norms its last output, so a shorter copy cannot give the raw layer",
                 "train and score with the layer readout 'final_norm'",
             )
-        return shorten(self.model, self.architecture, layer)
+        return merged(shorten(self.model, self.architecture, layer))
 
 
 @contextmanager
@@ -200,12 +208,11 @@ def catching(blocks: nn.ModuleList, wanted: Sequence[int], caught: dict[int, Ten
             handle.remove()
 
 
-def has_dropout(model: "PreTrainedModel") -> bool:
-    """Tell whether anything in the model drops in training: a dropout module, or attention dropout in its configuration."""
-    if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
-        return True
-    rates = model.config.to_dict().items()
-    return any("dropout" in key and "atten" in key and bool(rate) for key, rate in rates)
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Return the ids of tokens that stand for no text; an unknown token does stand for some, unless it also ends texts."""
+    marks = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id}
+    every = {int(token) for token in tokenizer.all_special_ids}
+    return frozenset(every if tokenizer.unk_token_id in marks else every - {tokenizer.unk_token_id})
 
 
 def max_length(model: "PreTrainedModel", tokenizer: Any) -> int:

@@ -19,7 +19,7 @@ _WANTED = (  # the files of a hub repository that are read; weights in other for
     "special_tokens_map.json",
     "added_tokens.json",
     "modules.json",
-    "*_Pooling/config.json",
+    "*/config.json",
     "config_sentence_transformers.json",
 )
 _OTHER_FORMATS = ("onnx/*", "openvino/*")
@@ -59,7 +59,7 @@ def locate(name: str, offline: bool = False) -> Located:
     entry = ENTRIES.get(name) or (None if revision else _BY_HUB_ID.get(hub_id))
     if entry is None and folder.is_dir():
         resolved = folder.resolve()
-        return Located("__".join(resolved.parts[-2:]).strip("/"), resolved, f"local:{resolved.name}", None)
+        return Located("__".join(resolved.parts[1:][-2:]), resolved, f"local:{resolved.name}", None)
     if entry is not None:
         packaged = _packaged(entry)
         if packaged is not None:

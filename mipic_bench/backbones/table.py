@@ -1,4 +1,9 @@
-"""The backbones known by a short name. Adding one is adding one constant here; any other hub id or folder works without."""
+"""The backbones known by a short name. Adding one is adding one constant here; any other hub id or folder works without.
+
+Revisions and licences are those of mteb's own model list where the model stands there, licences else the hub's. A model that
+does not stand there is `UNPINNED`: its newest commit is loaded, and the commit is recorded in the provenance.
+Names have no dot, because they are also keys of recipes.
+"""
 
 from dataclasses import dataclass
 
@@ -53,3 +58,84 @@ MINILM_3 = Entry(
     sha256=MINILM.sha256,
 )
 TINY = Entry("tiny", "a random encoder built in code, 4 layers, width 64, for tests", licence="MIT")
+
+# The backbones of the MIPIC paper (arXiv 2604.24374, Table 7), pooled as there, except for Qwen3: its first token sees only
+# itself, so cls is refused and the model's own last token stands in.
+TINYBERT = Entry(
+    "tinybert",
+    "TinyBERT general, 6 layers, width 768 (MIPIC paper)",
+    "huawei-noah/TinyBERT_General_6L_768D",
+    pooling="cls",
+)
+BERT_BASE = Entry(
+    "bert-base",
+    "BERT base uncased, 12 layers, width 768 (MIPIC paper)",
+    "google-bert/bert-base-uncased",
+    pooling="cls",
+    licence="apache-2.0",
+)
+BGE_M3 = Entry(
+    "bge-m3",
+    "BGE-M3, multilingual, 24 layers, width 1024 (MIPIC paper)",
+    "BAAI/bge-m3",
+    "5617a9f61b028005a4858fdac845db406aefb181",
+    pooling="cls",
+    licence="mit",
+)
+QWEN3_EMBEDDING = Entry(
+    "qwen3-embedding-0_6b",
+    "Qwen3 Embedding 0.6B, causal, 28 layers, width 1024 (MIPIC paper)",
+    "Qwen/Qwen3-Embedding-0.6B",
+    "b22da495047858cce924d27d76261e96be6febc0",
+    pooling="last",
+    licence="apache-2.0",
+)
+
+MODERNBERT_BASE = Entry(
+    "modernbert-base",
+    "ModernBERT base, pre-norm, 22 layers, width 768",
+    "answerdotai/ModernBERT-base",
+    licence="apache-2.0",
+)
+MPNET_BASE = Entry("mpnet-base", "MPNet base, 12 layers, width 768", "microsoft/mpnet-base")
+ALL_MPNET = Entry(
+    "all-mpnet-base-v2",
+    "MPNet trained on sentence pairs, 12 layers, width 768",
+    "sentence-transformers/all-mpnet-base-v2",
+    "9a3225965996d404b775526de6dbfe85d3368642",
+    licence="apache-2.0",
+)
+DISTILBERT_BASE = Entry(
+    "distilbert-base",
+    "DistilBERT base uncased, 6 layers, width 768",
+    "distilbert/distilbert-base-uncased",
+    licence="apache-2.0",
+)
+XLM_ROBERTA_BASE = Entry(
+    "xlm-roberta-base",
+    "XLM-R base, multilingual, 12 layers, width 768",
+    "FacebookAI/xlm-roberta-base",
+    "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+    licence="mit",
+)
+E5_BASE = Entry(
+    "e5-base-v2",
+    "E5 base v2, 12 layers, width 768",
+    "intfloat/e5-base-v2",
+    "1c644c92ad3ba1efdad3f1451a637716616a20e8",
+    licence="mit",
+)
+GTE_BASE = Entry(
+    "gte-base",
+    "GTE base, 12 layers, width 768",
+    "thenlper/gte-base",
+    "c078288308d8dee004ab72c6191778064285ec0c",
+    licence="mit",
+)
+NOMIC_EMBED = Entry(
+    "nomic-embed-text-v1_5",
+    "Nomic Embed v1.5, 12 layers, width 768 (needs a transformers with its own NomicBert class)",
+    "nomic-ai/nomic-embed-text-v1.5",
+    "b0753ae76394dd36bcfb912a46018088bca48be0",
+    licence="apache-2.0",
+)

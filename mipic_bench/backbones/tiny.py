@@ -55,7 +55,8 @@ def model() -> "PreTrainedModel":
         for name, weight in built.named_parameters():
             if weight.dim() == 2:
                 scale = 0.1 if "embeddings" in name else weight.shape[1] ** -0.5
-                weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+                # uniform with unit variance, because rounding of normal draws differs between processors
+                weight.copy_((torch.rand(weight.shape, generator=generator) - 0.5) * (12**0.5 * scale))
     return built
 
 

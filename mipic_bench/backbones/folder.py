@@ -1,0 +1,74 @@
+"""What a sentence-transformers folder says about how its transformer is read out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mipic_bench.backbones.readout import POOLINGS
+from mipic_bench.errors import UserError
+
+_POOLING = {  # as sentence-transformers writes it, before and since version 6
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+    "cls": "cls",
+    "mean": "mean",
+    "lasttoken": "last",
+}
+_UNDERSTOOD = ("Transformer", "Pooling", "Normalize", "Dropout")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model folder.
+
+    Attributes:
+        transformer: the folder of the transformer itself, often the same.
+        pooling_modes: as the folder names them; none when it is a bare transformer.
+        notes: what the folder asks for that is not done here.
+    """
+
+    transformer: Path
+    pooling_modes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def pooling(self) -> str | None:
+        """Return the folder's own pooling, None when it names none.
+
+        Raises:
+            UserError: it is not one of those known here.
+        """
+        if not self.pooling_modes:
+            return None
+        if len(self.pooling_modes) == 1 and self.pooling_modes[0] in _POOLING:
+            return _POOLING[self.pooling_modes[0]]
+        raise UserError(
+            f"backbone {self.transformer.name}",
+            f"its own pooling is {' + '.join(self.pooling_modes)}; known here are {', '.join(POOLINGS)}",
+            "choose one of those: --set 'training.pooling = \"mean\"'",
+        )
+
+
+def read(folder: Path) -> Folder:
+    """Read `modules.json` and what it points to; a folder without it is a bare transformer."""
+    modules = _json(folder / "modules.json", [])
+    kinds = [(module["type"].rpartition(".")[2], folder / module["path"]) for module in modules]
+    transformer = next((path for kind, path in kinds if kind == "Transformer"), folder)
+    pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
+    notes = [f"its {kind} module is not applied" for kind, _ in kinds if kind not in _UNDERSTOOD]
+    settings = _json(folder / "config_sentence_transformers.json", {})
+    if prompts := sorted(name for name, text in (settings.get("prompts") or {}).items() if text):
+        notes.append(f"its own prompts ({', '.join(prompts)}) are not added to texts")
+    return Folder(transformer, _pooling_modes(_json(pooling / "config.json", {})), tuple(notes))
+
+
+def _pooling_modes(config: dict[str, Any]) -> tuple[str, ...]:
+    named = config.get("pooling_mode")
+    if named is not None:
+        return (named,) if isinstance(named, str) else tuple(named)
+    return tuple(key for key, on in config.items() if key.startswith("pooling_mode_") and on is True)
+
+
+def _json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
