@@ -1,0 +1,156 @@
+"""Checking the columns of a table: what a cell must be, and which rows are wrong.
+
+Rows are numbered from 1 after the header, as a reader counts them.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mipic_bench.errors import UserError, raise_all, unknown
+
+_SHOWN = 3  # bad rows named in one message
+
+
+def require(frame: pd.DataFrame, needed: Sequence[str], where: str) -> None:
+    """Raise one error per column that is missing, with the close names that are there."""
+    raise_all([missing(name, tuple(frame.columns), where) for name in needed if name not in frame.columns])
+
+
+def missing(name: str, there: Sequence[str], where: str) -> UserError:
+    """Build the error for one missing column; both the name and what the file has are told."""
+    hint = unknown("column", name, there, where).fix
+    only = there[0] if len(there) == 1 else ""
+    if ";" in only or "\t" in only:
+        hint = "separate the columns by commas"
+    return UserError(where, f"no column '{name}'; the columns are {', '.join(map(repr, there)) or 'none'}", hint)
+
+
+def require_rows(frame: pd.DataFrame, where: str) -> None:
+    """Raise when a file has fewer than the two rows that any score or training step needs."""
+    if len(frame) < 2:
+        count = "1 row" if len(frame) == 1 else "no rows"
+        raise UserError(where, f"{count}, at least 2 are needed", "add rows, or leave the file out")
+
+
+def texts(frame: pd.DataFrame, column: str, where: str) -> list[str]:
+    """Return a column as text.
+
+    Raises:
+        UserError: a cell that is empty, only white space, or not text.
+    """
+    values = [_as_text(value) for value in frame[column]]
+    fix = "fill the text in, or take the row out"
+    raise_all(_bad_rows(values, lambda value: not value.strip(), f"'{column}' is empty", where, fix))
+    raise_all(
+        _bad_rows(
+            values, _is_torn, f"'{column}' holds half of a surrogate pair", where, "write the text as whole Unicode"
+        )
+    )
+    return values
+
+
+def numbers(frame: pd.DataFrame, column: str, where: str, low: float = -math.inf, high: float = math.inf) -> np.ndarray:
+    """Return a column as float64 (row,).
+
+    Raises:
+        UserError: a cell that is not a finite number, or lies outside [low, high].
+    """
+    values = np.array([_as_number(value) for value in frame[column]], dtype=np.float64)
+    given = [_as_text(value) for value in frame[column]]
+    bad = ~np.isfinite(values)
+    raise_all(
+        _bad_where(bad, given, f"'{column}' is not a finite number", where, "write a number, or take the row out")
+    )
+    out = (values < low) | (values > high)
+    fix = f"mend the rows, or state the scale as `range = [low, high]` in the folder's task.toml (now [{low:g}, {high:g}])"
+    raise_all(_bad_where(out, given, f"'{column}' is outside {low:g} to {high:g}", where, fix))
+    return values
+
+
+def labels(frame: pd.DataFrame, column: str, where: str) -> list[str]:
+    """Return a label column as text: 1, 1.0 and "1" are the same label, True is "true".
+
+    Raises:
+        UserError: an empty label.
+    """
+    values = [_as_label(value) for value in frame[column]]
+    raise_all(
+        _bad_rows(
+            values, lambda value: not value, f"'{column}' is empty", where, "fill the label in, or take the row out"
+        )
+    )
+    return values
+
+
+def unique(ids: Sequence[str], what: str, where: str) -> None:
+    """Raise when an id stands on more than one row."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(ids, start=1):
+        if first.setdefault(name, row) != row:
+            problem = (
+                f"{what} '{name}' stands on rows {first[name]} and {row} ({len(ids) - len(set(ids))} repeated in all)"
+            )
+            raise UserError(where, problem, "give every row an id of its own")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None or value != value else str(value)  # NaN is the value that differs from itself
+
+
+def _as_number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _as_label(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return _as_text(value).strip()
+
+
+def _is_torn(value: str) -> bool:
+    """Tell whether a text cannot be written as UTF-8 (JSON can smuggle in lone surrogates)."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _bad_rows(values: Sequence[str], bad: Callable[[str], bool], what: str, where: str, fix: str) -> list[UserError]:
+    return _bad_where(
+        np.fromiter((bad(value) for value in values), dtype=bool, count=len(values)), values, what, where, fix
+    )
+
+
+def _bad_where(bad: np.ndarray, given: Sequence[str], what: str, where: str, fix: str) -> list[UserError]:
+    """Build at most one error that names the first bad rows, shows the first value and counts the rest."""
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return []
+    return [UserError(where, f"{what} in {name_rows(rows)} (found {given[rows[0]]!r})", fix)]
+
+
+def name_rows(rows: Iterable[int]) -> str:
+    """Name rows given by 0-based index: "row 3", or "rows 3, 7, 9 and 4 more"."""
+    numbered = [int(row) + 1 for row in rows]
+    named = ", ".join(map(str, numbered[:_SHOWN]))
+    more = f" and {len(numbered) - _SHOWN} more" if len(numbered) > _SHOWN else ""
+    return f"row{'s' if len(numbered) > 1 else ''} {named}{more}"
+
+
+def listed(values: Iterable[str], most: int = 8) -> str:
+    """Join values for a message, each quoted, the first few of many."""
+    quoted = [repr(value) for value in values]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more
