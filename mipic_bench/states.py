@@ -38,6 +38,7 @@ class States:
         parts: how many columns of the corpus the rows hold: 2 (two views, or pairs) or 3 (with hard negatives).
         same: (batch, batch), True where two examples hold an equal text, so one is no negative of the other.
         scores: (batch,) gold similarities of scored pairs, else None.
+        draw: seed of what terms draw at random in this step.
     """
 
     hidden: Mapping[int, torch.Tensor]
@@ -47,6 +48,7 @@ class States:
     parts: int
     same: torch.Tensor | None = None
     scores: torch.Tensor | None = None
+    draw: int = 0
     _cache: dict[object, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def embedding(self, layer: int) -> torch.Tensor:
@@ -59,6 +61,10 @@ class States:
     def cut(self, layer: int, dim: int) -> torch.Tensor:
         """Return the first `dim` coordinates of a layer's read-out, (row, dim)."""
         return self.embedding(layer)[:, :dim]
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh generator for what a term draws in this step (on the CPU)."""
+        return torch.Generator().manual_seed(self.draw)
 
     def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Split (row, ...) into the parts of the corpus: anchors, positives and, if any, negatives, (batch, ...) each."""

@@ -34,6 +34,7 @@ class Batch:
     parts: int
     same: torch.Tensor
     scores: torch.Tensor | None
+    draw: int
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Objective(torch.nn.Module):
         """Run the backbone once over the batch and return every term's unweighted value."""
         hidden = self.backbone.hidden(batch.input_ids, batch.mask, self.recipe.layers)
         pooling = self.backbone.readout.pooling
-        states = States(hidden, batch.mask, batch.special, pooling, batch.parts, batch.same, batch.scores)
+        states = States(hidden, batch.mask, batch.special, pooling, batch.parts, batch.same, batch.scores, batch.draw)
         return {
             name: term.loss(states, self.recipe.nesting, self.head(name)) for name, term in self.recipe.terms.items()
         }
@@ -106,10 +107,11 @@ class Batches:
         for bucket in order.split(self.batch_size * BUCKET):
             by_length = bucket[self.lengths[bucket].argsort(stable=True)]
             pieces += [piece for piece in by_length.split(self.batch_size) if len(piece) >= 2]
-        for place in torch.randperm(len(pieces), generator=generator):
-            yield self.collate(pieces[place])
+        draws = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
+        for place, draw in zip(torch.randperm(len(pieces), generator=generator), draws, strict=True):
+            yield self.collate(pieces[place], draw)
 
-    def collate(self, examples: torch.Tensor) -> Batch:
+    def collate(self, examples: torch.Tensor, draw: int = 0) -> Batch:
         """Pad the rows of some examples to one rectangle."""
         texts = self.columns[:, examples]
         rows = [self.tokens[text] for text in texts.flatten()]
@@ -119,7 +121,7 @@ class Batches:
         positives = texts[1]
         same = (positives.unsqueeze(0) == positives.unsqueeze(1)) | (texts[0].unsqueeze(1) == positives.unsqueeze(0))
         scores = None if self.scores is None else self.scores[examples]
-        return Batch(ids, mask, torch.isin(ids, self.special_ids) & mask.bool(), len(texts), same, scores)
+        return Batch(ids, mask, torch.isin(ids, self.special_ids) & mask.bool(), len(texts), same, scores, draw)
 
 
 def train(

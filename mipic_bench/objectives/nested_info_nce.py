@@ -111,5 +111,6 @@ class NestedInfoNCE(Term):
             values = (values + nested_info_nce(positives, anchors, nesting.dims, self.temperature, None, same)) / 2
         values = values * values.new_tensor(self.dim_weights)
         if self.sampled_dims is not None:
-            values = values[torch.randperm(len(values))[: self.sampled_dims].to(values.device)]
+            drawn = torch.randperm(len(values), generator=states.generator())[: self.sampled_dims]
+            values = values[drawn.to(values.device)]
         return values.sum() if self.reduction == "sum" else values.mean()

@@ -1,0 +1,186 @@
+"""What `list`, `show`, `plan` and `check` print. Names and words only: torch is not loaded here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mipic_bench import backbones, tasks
+from mipic_bench.errors import UserError, UserErrors, raise_all, unknown
+from mipic_bench.methods import catalog, find
+from mipic_bench.objectives import terms
+from mipic_bench.paths import shipped
+from mipic_bench.recipe import Resolved, read, resolve, term_name, variants
+from mipic_bench.shapes import Shape
+
+if TYPE_CHECKING:
+    from mipic_bench.plan import Cell
+
+REFERENCE_SHAPE = Shape(6, 384)  # MiniLM's, where a recipe is looked at without a backbone
+
+
+def listing(kind: str, data: Path | None) -> Table:
+    """Return the table of everything of a kind: "methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"."""
+    columns, rows = {
+        "methods": lambda: (("method", "title", "terms", "source"), _methods()),
+        "backbones": lambda: (("backbone", "what it is"), list(backbones.known().items())),
+        "tasks": lambda: (("task", "family"), list(tasks.known(data).items())),
+        "suites": lambda: (("suite", "tasks"), [(name, ", ".join(names)) for name, names in tasks.SUITES.items()]),
+        "corpora": lambda: (("corpus", "kind"), _corpora(data)),
+        "terms": lambda: (("term", "formula", "source"), [(n, t.formula, t.source) for n, t in terms().items()]),
+        "baselines": lambda: (("file", "rows", "sources"), _baselines()),
+    }[kind]()
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table
+
+
+def _methods() -> list[tuple[str, str, str, str]]:
+    """Return a row per method; swept values stand in one row, and an ablation's source is its base method's."""
+    rows, swept = [], set()
+    for recipe in catalog().values():
+        key, sign, _ = recipe.ablation.partition("=")
+        name = f"{recipe.base_method}-{key}=VALUE" if sign else recipe.method
+        if name in swept:
+            continue
+        swept.add(name)
+        resolved = resolve(recipe, REFERENCE_SHAPE, "")
+        source = "" if recipe.ablation else resolved.source
+        title = f"{resolved.title}, swept over {key}" if sign else resolved.title
+        rows.append((name, title, ", ".join(resolved.terms) or "none", source))
+    return rows
+
+
+def _corpora(data: Path | None) -> list[tuple[str, str]]:
+    from mipic_bench import corpora
+
+    return list(corpora.known(data).items())
+
+
+def _baselines() -> list[tuple[str, str, str]]:
+    from mipic_bench.baselines import load
+
+    rows = []
+    for path in sorted(shipped("baselines").glob("*.csv")):
+        frame = load([path])
+        rows.append((path.stem, str(len(frame)), ", ".join(sorted(frame["source"].unique()))))
+    return rows
+
+
+def described(method: str, backbone: str, changes: Sequence[str]) -> Group:
+    """Return a method's resolved recipe as it will train on a backbone: dims, training settings, and each term."""
+    [recipe, *more] = find([method], changes)
+    if more:
+        raise UserError("METHOD", f"'{method}' stands for {1 + len(more)} methods", "name one of them")
+    shape = _shape(backbone)
+    resolved = resolve(recipe, shape, backbone)
+    parts: list[Any] = [
+        Text(f"{resolved.method}: {resolved.title}", style="bold"),
+        Text(f"source   {resolved.source}"),
+        Text(f"backbone {backbone}: {shape.depth} layers, width {shape.width}"),
+    ]
+    parts += [Text(line) for line in _about(recipe.body.get("about", ""))]
+    if not resolved.trains:
+        return Group(*parts, Text("terms    none: the backbone is not trained"))
+    parts.append(Text(f"dims     {', '.join(map(str, resolved.nesting.dims))}"))
+    parts += [part for name in resolved.terms for part in _described_term(resolved, name)]
+    parts += [Text(f"deviation: {sentence}", style="yellow") for sentence in resolved.deviations]
+    settings = ", ".join(f"{key} {value}" for key, value in resolved.training.model_dump().items() if value is not None)
+    return Group(*parts, Text(f"training {settings}", style="dim"))
+
+
+def _about(text: str) -> list[str]:
+    return [line for line in text.strip().splitlines() if line.strip()]
+
+
+def _described_term(resolved: Resolved, name: str) -> list[Text]:
+    term = resolved.terms[name]
+    settings = term.model_dump(exclude={"weight"}, exclude_none=True)
+    return [
+        Text(f"\n{name}", style="bold").append(f"  {term_name(term)}, weight {term.weight:g}", style="not bold"),
+        Text(f"  {term.formula}"),
+        Text(f"  source: {term.source}"),
+        Text("  " + ", ".join(f"{key} = {_plain(value)}" for key, value in settings.items()), style="dim"),
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_plain(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shape(backbone: str) -> Shape:
+    """Return the shape of a backbone of the table, or the one written as depth x width."""
+    from mipic_bench.backbones.sources import ENTRIES
+
+    depth, sign, width = backbone.partition("x")
+    if sign and depth.isdigit() and width.isdigit():
+        return Shape(int(depth), int(width))
+    if backbone not in ENTRIES:
+        raise unknown("backbone", backbone, ENTRIES, "--backbone")
+    return ENTRIES[backbone].shape
+
+
+STATUS_STYLE = {"done": "green", "pending": "", "stale": "yellow", "skipped": "dim", "failed": "red"}
+
+
+def plan_table(cells: "Sequence[Cell]") -> Group:
+    """Return the cells of a plan with their status and the reason for it."""
+    table = Table(
+        "status", "method", "backbone", "corpus", "seed", "why", box=None, pad_edge=False, header_style="bold"
+    )
+    for cell in cells:
+        seed = "" if cell.seed is None else str(cell.seed)
+        status = Text(cell.status, style=STATUS_STYLE[cell.status])
+        table.add_row(status, cell.recipe.method, cell.backbone_name, cell.corpus, seed, Text(cell.reason))
+    counts = {status: sum(cell.status == status for cell in cells) for status in STATUS_STYLE}
+    total = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return Group(table, Text(f"{len(cells)} cells: {total or 'none'}"))
+
+
+def check_all(data: Path | None) -> Text:
+    """Check every recipe, baseline and local dataset.
+
+    Raises:
+        UserError: every problem found, all at once.
+    """
+    from mipic_bench import baselines
+
+    problems: list[UserError] = []
+    counts = {"recipes": 0, "baselines": 0, "datasets": 0}
+    for path in sorted(shipped("methods").glob("*.toml")):
+        counts["recipes"] += _collect(problems, lambda path=path: [_check_recipe(path)])
+    for path in sorted(shipped("baselines").glob("*.csv")):
+        counts["baselines"] += _collect(problems, lambda path=path: baselines.load([path]))
+    for name in tasks.found(data):
+        counts["datasets"] += _collect(problems, lambda name=name: tasks.fold(tasks.load(name, data)))
+    raise_all(problems)
+    return Text("all well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def _check_recipe(path: Path) -> None:
+    """Resolve a recipe, its ablations and sweeps, on the default shape and on every backbone that it names."""
+    from mipic_bench.backbones.sources import ENTRIES
+
+    named = read(path).backbones
+    wrong = [unknown("backbone", name, ENTRIES, f"methods/{path.name}") for name in named if name not in ENTRIES]
+    raise_all(wrong)
+    for recipe in variants(path):
+        resolve(recipe, REFERENCE_SHAPE, "")
+        for name in named:
+            resolve(recipe, ENTRIES[name].shape, name)
+
+
+def _collect(problems: list[UserError], action: Any) -> bool:
+    try:
+        action()
+    except UserErrors as error:
+        problems += error.problems
+    except UserError as error:
+        problems.append(error)
+    return True

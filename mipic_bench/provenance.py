@@ -1,0 +1,72 @@
+"""What a number was made with: versions, commit, device, memory. No paths, no names of machines or people."""
+
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "mipic-bench",
+    "torch",
+    "transformers",
+    "accelerate",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "mteb",
+    "datasets",
+    "sentence-transformers",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that make numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """Return the commit of the checkout this package runs from, with "+changes" if it was edited; empty when installed."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+    if not (here.parent / ".git").exists():
+        return ""
+    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def device(name: str) -> dict[str, Any]:
+    """Describe the hardware that computed: processor or card, threads."""
+    import torch
+
+    described: dict[str, Any] = {"device": name, "machine": platform.machine(), "threads": torch.get_num_threads()}
+    if name.startswith("cuda"):
+        described["card"] = torch.cuda.get_device_name(name)
+    elif (capabilities := torch.cpu.get_capabilities()).get("cpu_name"):
+        described["processor"] = capabilities["cpu_name"]
+    return described
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory this process has had so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def now() -> str:
+    """Return the time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
