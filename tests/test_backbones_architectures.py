@@ -12,6 +12,9 @@ from mipic_bench.backbones import tiny
 from mipic_bench.backbones.loading import load
 from mipic_bench.backbones.tuning import add_lora, recompute_activations
 
+# transformers 5.17, our lower bound, scripts DeBERTa when it is imported, and torch 2.13 warns of that
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 48}
 POSITIONS = {"vocab_size": 1500, "pad_token_id": 0, "max_position_embeddings": 64}
 KINDS = {

@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,12 @@ _VOCABULARIES = (
 _TOKENIZER_SETTINGS = ("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
-def weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path, where: str = "backbone") -> list[Path]:
     """Return the safetensors files of a model folder.
+
+    Args:
+        folder: of the model.
+        where: named in errors.
 
     Raises:
         UserError: there are none; weights in other formats are refused, because they are pickles.
@@ -32,25 +37,26 @@ def weight_files(folder: Path) -> list[Path]:
         return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
     if (single := folder / "model.safetensors").is_file():
         return [single]
-    others = sorted(path.name for path in folder.glob("*.bin"))
-    found = f"only {', '.join(others)}, a pickle, which can run code when it is read" if others else "no weights"
+    others = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
     raise UserError(
-        f"backbone {folder.name}",
-        f"the folder holds {found}; model.safetensors is needed",
-        "convert it once where you trust it: AutoModel.from_pretrained(ID).save_pretrained(FOLDER), the tokenizer too,"
-        " then --backbone FOLDER; or name a revision of the hub that carries safetensors: --backbone ID@REVISION",
+        where,
+        f"there is no model.safetensors{f', only {others}' if others else ''}; other formats are pickles, which can run code when"
+        " they are read",
+        "convert it once, where you trust it: AutoModel.from_pretrained(ID).save_pretrained(FOLDER), its tokenizer too, then"
+        " --backbone FOLDER; or name a revision of the hub that carries safetensors: --backbone ID@REVISION",
     )
 
 
-def weights_digest(folder: Path, verify: bool = False) -> str:
+def weights_digest(folder: Path, verify: bool = False, where: str = "backbone") -> str:
     """Return the sha256 over the names, types, shapes and bytes of every tensor in a folder's weights.
 
     It does not depend on how the tensors are spread over files, nor on a file's metadata. It is remembered by path, size
     and time of change; `verify` computes it anew all the same.
     """
-    files = weight_files(folder)
+    files = weight_files(folder, where)
     total = hashlib.sha256()
-    for line in sorted(line for path in files for line in _remembered("content", path, _tensor_lines, verify)):
+    read = partial(_tensor_lines, where=where)
+    for line in sorted(line for path in files for line in _remembered("content", path, read, verify)):
         total.update(line.encode())
     return total.hexdigest()
 
@@ -61,7 +67,7 @@ def file_digest(path: Path, verify: bool = False) -> str:
     return digest
 
 
-def tokenizer_digest(folder: Path) -> str:
+def tokenizer_digest(folder: Path, where: str = "backbone") -> str:
     """Return the sha256 over the names and bytes of the files that a tokenizer is built from.
 
     Raises:
@@ -70,7 +76,7 @@ def tokenizer_digest(folder: Path) -> str:
     present = [folder / name for name in (*_VOCABULARIES, *_TOKENIZER_SETTINGS) if (folder / name).is_file()]
     if not present or present[0].name not in _VOCABULARIES:
         raise UserError(
-            f"backbone {folder.name}",
+            where,
             f"the folder holds no tokenizer, none of {', '.join(_VOCABULARIES)}",
             "save the tokenizer beside the model: tokenizer.save_pretrained(FOLDER)",
         )
@@ -83,13 +89,13 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tensor_lines(path: Path) -> list[str]:
+def _tensor_lines(path: Path, where: str) -> list[str]:
     """Return "name type shape sha256" of every tensor in a safetensors file (8 bytes of length, a JSON header, the bytes)."""
     if not path.stat().st_size:  # an empty file cannot be mapped
-        _header(b"", path)
+        _header(b"", path.name, where)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = 8 + int.from_bytes(data[:8], "little")
-        header = _header(data[8:start], path)
+        header = _header(data[8:start], path.name, where)
         view = memoryview(data)
         try:
             return [
@@ -101,13 +107,13 @@ def _tensor_lines(path: Path) -> list[str]:
             view.release()
 
 
-def _header(text: bytes, path: Path) -> dict[str, Any]:
+def _header(text: bytes, name: str, where: str) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except ValueError as error:
         raise UserError(
-            f"backbone {path.parent.name}",
-            f"{path.name} is not a safetensors file, or is damaged",
+            where,
+            f"{name} is not a safetensors file, or is damaged",
             "fetch it again; a file of a few hundred bytes is a pointer of git lfs: run git lfs pull",
         ) from error
     return dict(header)

@@ -1,7 +1,7 @@
 """Build a backbone from a folder: safetensors weights only, no remote code, float32, ready to score."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
@@ -54,8 +54,9 @@ def load(
     located = locate(name, offline)
     files = folder.read(located.folder)
     _check_file(located, files, verify)
-    digest = digests.weights_digest(files.transformer, verify)
-    tokenizer_digest = digests.tokenizer_digest(files.transformer)
+    where = f"backbone {located.name}"
+    digest = digests.weights_digest(files.transformer, verify, where)
+    tokenizer_digest = digests.tokenizer_digest(files.transformer, where)
     model, tokenizer = _from_folder(located, files, weights)
     architecture = architectures.known(model.config.model_type) or probe(model, located.name)
     entry = located.entry
@@ -132,6 +133,8 @@ def _model(path: Path, where: str, weights: bool) -> "PreTrainedModel":
     """Build the model of a folder, with its weights or on torch's meta device."""
     from transformers import AutoConfig, AutoModel
 
+    if not (path / "config.json").is_file():
+        raise UserError(where, f"there is no config.json in {path.name}", "give the folder that a model was saved in")
     config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     if config.is_encoder_decoder:
         raise UserError(
@@ -148,8 +151,9 @@ def _model(path: Path, where: str, weights: bool) -> "PreTrainedModel":
         use_safetensors=True,
         trust_remote_code=False,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, in our words
     )
-    _check_complete(model, report["missing_keys"], where)
+    _check_complete(model, report, where)
     built: PreTrainedModel = model
     return built
 
@@ -167,13 +171,15 @@ def _unreadable(located: Located, error: Exception) -> UserError:
     return UserError(f"backbone {located.name}", f"{located.source}: {what}", fix)
 
 
-def _check_complete(model: "PreTrainedModel", missing: set[str], where: str) -> None:
+def _check_complete(model: "PreTrainedModel", report: Mapping[str, Any], where: str) -> None:
     """Refuse a model with weights that no file gave; a pooler that no file gave is taken off, it is never used."""
-    lacking = sorted(key for key in missing if not key.startswith("pooler."))
+    fix = "config.json and the weights do not belong together: check the folder's files"
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        raise UserError(where, f"tensor {name} has the shape {tuple(found)}, config.json asks for {tuple(wanted)}", fix)
+    missing = sorted(report["missing_keys"])
+    lacking = [key for key in missing if not key.startswith("pooler.")]
     if lacking:
-        raise UserError(
-            where, f"its weights file lacks {len(lacking)} tensors, the first {lacking[0]}", "check the folder's files"
-        )
+        raise UserError(where, f"its weights lack {len(lacking)} tensors, the first {lacking[0]}", fix)
     if missing:
         setattr(model, "pooler", None)  # noqa: B010 - declared on some classes only
 

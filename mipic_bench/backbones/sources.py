@@ -1,5 +1,6 @@
 """From a backbone's name to a folder on this machine: the table, a local folder, a PyPI package, or the hub."""
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,11 +56,11 @@ def locate(name: str, offline: bool = False) -> Located:
         UserError: nothing of that name is known, or the hub cannot be reached.
     """
     folder = Path(name).expanduser()
+    if name not in ENTRIES and folder.is_dir():
+        folder = Path(os.path.abspath(folder))  # as the user wrote it: a link keeps its own name
+        return Located("__".join(folder.parts[1:][-2:]), folder, f"local:{folder.name}", None)
     hub_id, _, revision = name.partition("@")
     entry = ENTRIES.get(name) or (None if revision else _BY_HUB_ID.get(hub_id))
-    if entry is None and folder.is_dir():
-        resolved = folder.resolve()
-        return Located("__".join(resolved.parts[1:][-2:]), resolved, f"local:{resolved.name}", None)
     if entry is not None:
         packaged = _packaged(entry)
         if packaged is not None:

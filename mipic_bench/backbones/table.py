@@ -150,7 +150,7 @@ GTE_BASE = Entry(
 )
 NOMIC_EMBED = Entry(
     "nomic-embed-text-v1_5",
-    "Nomic Embed v1.5 (needs a transformers with its own NomicBert class)",
+    "Nomic Embed v1.5, by the NomicBert class of transformers",
     Shape(12, 768),
     "nomic-ai/nomic-embed-text-v1.5",
     "b0753ae76394dd36bcfb912a46018088bca48be0",

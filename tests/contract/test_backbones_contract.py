@@ -38,6 +38,13 @@ def test_an_entry_is_complete(entry):
     assert not entry.sha256 or re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
 
 
+@pytest.mark.parametrize("name", ["minilm", "minilm-3", "tiny"])
+def test_the_shape_in_the_table_is_the_models(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    backbone = backbones.load(name, weights=False)
+    assert (backbone.name, backbone.shape, backbone.licence) == (name, ENTRIES[name].shape, ENTRIES[name].licence)
+
+
 @pytest.mark.parametrize(
     ("facts", "model_type"),
     [(facts, model_type) for facts in KNOWN for model_type in facts.model_types],
