@@ -156,7 +156,7 @@ def _corpora() -> Mapping[str, Table]:
 
 
 TASKS = ("toy-sts", "toy-classification", "toy-pair", "toy-retrieval", "toy-clustering")
-CORPORA = ("toy", "toy-pairs", "toy-triplets", "toy-scored")
+CORPORA = {"toy": "text", "toy-pairs": "pairs", "toy-triplets": "triplets", "toy-scored": "scored"}  # name -> kind
 
 
 def task(name: str) -> ToyTask:

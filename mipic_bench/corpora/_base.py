@@ -1,0 +1,135 @@
+"""What a corpus is, and how its kind is read from its columns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from mipic_bench import checks, datafiles
+from mipic_bench.errors import UserError
+from mipic_bench.tasks._tables import pair_labels
+
+KINDS = ("text", "pairs", "triplets", "scored")
+# columns -> (kind, our name for each text column), the first that is there wins
+_SHAPES: tuple[tuple[tuple[str, ...], str, Mapping[str, str]], ...] = (
+    (
+        ("anchor", "positive", "negative"),
+        "triplets",
+        {"anchor": "anchor", "positive": "positive", "negative": "negative"},
+    ),
+    (("sentence1", "sentence2", "score"), "scored", {"sentence1": "anchor", "sentence2": "positive"}),
+    (("anchor", "positive", "score"), "scored", {"anchor": "anchor", "positive": "positive"}),
+    (("anchor", "positive"), "pairs", {"anchor": "anchor", "positive": "positive"}),
+    (("sentence1", "sentence2"), "pairs", {"sentence1": "anchor", "sentence2": "positive"}),
+    (("text",), "text", {"text": "anchor"}),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Rows to train on, checked.
+
+    Args:
+        name: as in rows.
+        kind: one of KINDS.
+        columns: "anchor"; for pairs, triplets and scored also "positive"; for triplets also "negative"; each as long as the corpus.
+        scores: graded similarity, as it stands in the source; None unless scored.
+        digest: sha256 of kind, columns and scores, the same for the same rows in CSV, JSONL and Parquet.
+        source: "toy", "hub:ID@REVISION" or "local:NAME".
+        notes: sentences for the user: the kind that was inferred, rows left out, repeated rows.
+    """
+
+    name: str
+    kind: str
+    columns: Mapping[str, Sequence[str]]
+    scores: Sequence[float] | None
+    digest: str
+    source: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.columns["anchor"])
+
+
+@dataclass(frozen=True)
+class HubCorpus:
+    """One corpus of the registry: an uppercase constant in a module of this folder. The fields are those of `Task`."""
+
+    name: str
+    kind: str
+    source: str
+    revision: str
+    licence: str
+    citation: str
+    config: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def infer(header: Sequence[str]) -> tuple[str, Mapping[str, str]]:
+    """Return (kind, column name -> our name) for the columns of a file; ("", {}) when they fit no kind."""
+    for needed, kind, names in _SHAPES:
+        if set(needed) <= set(header):
+            return kind, names
+    return "", {}
+
+
+def read_corpus(frame: pd.DataFrame, name: str, where: str, source: str, positive: str = "") -> Corpus:
+    """Check a table and make a corpus of it.
+
+    Args:
+        frame: raw columns.
+        name: the corpus's name.
+        where: what to call its file in messages.
+        source: as in `Corpus`.
+        positive: for pairs with a label: which label is the positive class, where `pair_labels` does not know it.
+
+    Raises:
+        UserError: columns of no kind, fewer than two rows, an empty text, a score that is not a number.
+    """
+    kind, names = infer(tuple(frame.columns))
+    if not kind:
+        options = "; ".join(", ".join(needed) for needed, _, _ in _SHAPES)
+        raise UserError(
+            where, f"the columns {', '.join(frame.columns)} are those of no corpus", f"name them one of: {options}"
+        )
+    checks.require_rows(frame, where)
+    shown = [*names, "score"] if kind == "scored" else names
+    notes = [f"corpus {name}: the columns {', '.join(shown)} make it {_WORDS[kind]}"]
+    if kind == "pairs" and "label" in frame.columns:
+        frame, note = _positive_pairs(frame, where, positive)
+        notes.append(f"corpus {name}: {note}")
+    reads: list[Callable[[], Any]] = [partial(checks.texts, frame, column, where) for column in names]
+    if kind == "scored":
+        reads.append(partial(checks.numbers, frame, "score", where))
+    read = datafiles.gather(reads)
+    columns = dict(zip(names.values(), read, strict=False))
+    scores = read[-1].tolist() if kind == "scored" else None
+    repeated = len(frame) - len(set(zip(*columns.values(), strict=True)))
+    if repeated:
+        notes.append(
+            f"corpus {name}: {repeated} of {len(frame)} rows repeat an earlier one; in a batch they are false negatives"
+        )
+    digest = datafiles.digest({"kind": kind, "columns": columns, "scores": scores})
+    return Corpus(name, kind, columns, scores, digest, source, tuple(notes))
+
+
+_WORDS = {
+    "text": "unlabelled text (two dropout views of each sentence)",
+    "pairs": "pairs",
+    "triplets": "triplets with a hard negative",
+    "scored": "scored pairs",
+}
+
+
+def _positive_pairs(frame: pd.DataFrame, where: str, positive: str) -> tuple[pd.DataFrame, str]:
+    """Keep the rows of the positive class: only those are a sentence and its paraphrase."""
+    labels = checks.labels(frame, "label", where)
+    wanted = pair_labels(sorted(set(labels)), positive, where)
+    kept = frame[[label in wanted for label in labels]].reset_index(drop=True)
+    checks.require_rows(kept, f"{where}, positive pairs")
+    return (
+        kept,
+        f"{len(kept)} pairs of the positive class {checks.listed(sorted(wanted))} are kept, {len(frame) - len(kept)} left out",
+    )
