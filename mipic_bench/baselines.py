@@ -5,6 +5,7 @@ never 0. Another results folder, or any CSV with these columns, can stand in for
 """
 
 import glob
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mipic_bench import datafiles, results
 from mipic_bench.checks import name_rows
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.paths import shipped
+from mipic_bench.quality import View
 from mipic_bench.rows import COLUMNS as ROW_COLUMNS
 from mipic_bench.rows import METRICS
 from mipic_bench.tasks import FAMILIES, SPLITS
@@ -118,10 +120,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _from_results(folder: Path) -> pd.DataFrame:
     store = results.read(folder)
+    told = [str(problem) for problem in store.problems]
     if not store.runs:
-        told = "; ".join(str(problem) for problem in store.problems)
-        raise UserError(str(folder), f"holds no finished run{': ' + told if told else ''}", "choose another folder")
+        raise UserError(str(folder), "; ".join(["holds no finished run", *told]), "choose another folder")
+    for problem in told:
+        warnings.warn(problem, results.BrokenRun, stacklevel=2)
     rows = store.rows()
+    rows = rows[rows["run"].isin(set(View(rows, store.provenance()).rows["run"]))]  # of two runs of a cell the newer
     return _over_seeds(rows.assign(source=f"results folder {folder.resolve().name}", locator="", note=""))
 
 
@@ -130,12 +135,12 @@ def _from_file(path: Path) -> pd.DataFrame:
     where = str(path)
     found = list(_column_problems(raw, where))
     text = pd.DataFrame({column: raw[column].map(_text) for column in raw.columns})
-    if set(REQUIRED) <= set(text):
+    if text.empty:
+        found.append(UserError(where, "has a header and no row", "add a row, or take the file away"))
+    elif set(REQUIRED) <= set(text):
         text = text.assign(**{column: "" for column in COLUMNS if column not in text})
         found += _value_problems(text, where)
     raise_all(found)
-    if text.empty:
-        raise UserError(where, "has a header and no row", "add a row, or take the file away")
     return _over_seeds(text.assign(family=text["metric"].map(METRICS)))
 
 
