@@ -15,6 +15,7 @@ import pandas as pd
 from mipic_bench import datafiles, results
 from mipic_bench.checks import name_rows
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.evaluators import PROTOCOLS
 from mipic_bench.paths import shipped
 from mipic_bench.quality import View
 from mipic_bench.rows import COLUMNS as ROW_COLUMNS
@@ -31,7 +32,6 @@ COLUMNS = (
 REQUIRED = ("method", "backbone", "task", "dim", "metric", "value")  # as columns
 FILLED = ("task", "dim", "metric", "value")  # in every row
 LAST = "last"  # the layer of a number that belongs to the whole model, however deep
-PROTOCOLS = ("clean", "paper", "mteb")
 DEFAULT = ("baselines/*.csv",)
 _CELL = [column for column in COLUMNS if column not in ("value", "note")]
 

@@ -40,6 +40,15 @@ def test_the_header_is_the_documented_one(path):
     assert f"| `{path.name}` | {len(rows) - 1} |" in (path.parent / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_example_for_the_papers_own_tables_is_a_baseline(tmp_path):
+    text = (shipped("baselines") / "README.md").read_text(encoding="utf-8")
+    header = re.search(r"`(method,backbone,corpus,[^`]*)`", text)
+    example = re.search(r"`(MIPIC,[^`]*)`", text)
+    path = tmp_path / "mipic.csv"
+    path.write_text(f"{header[1]}\n{example[1]}\n", encoding="utf-8")
+    assert baselines.check(path) == []
+
+
 def test_every_doubt_stays_with_its_number():
     frame = baselines.load()
     starbucks = frame[(frame["task"] == "quora") & frame["value"].isin([0.0178, 0.1566, 0.3419])]
