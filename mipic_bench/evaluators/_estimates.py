@@ -162,3 +162,38 @@ def positive_f1(truth: Labels, guess: Labels) -> Estimate:
         return UNDEFINED
     value, influence = f1(truth, guess, 1)
     return Estimate(value, _standard_error(influence))
+
+
+def v_measure(truth: Labels, experiments: Sequence[tuple[NDArray[np.int64], Labels]]) -> Estimate:
+    """Return the mean V-measure of several clusterings; the error over texts, given the clusters.
+
+    V = 2 I / (H_class + H_cluster), with I the mutual information and H entropies.
+
+    Args:
+        truth: (n,) class of each text.
+        experiments: per clustering, (m,) rows of the clustered texts, repeats allowed, and (m,) the cluster of each.
+    """
+    values, influence = [], np.zeros(len(truth))
+    for rows, clusters in experiments:
+        value, parts = _v_measure(truth[rows], clusters)
+        values.append(value)
+        influence += np.bincount(rows, weights=parts, minlength=len(truth)) * len(truth) / len(rows)
+    return Estimate(float(np.mean(values)), _standard_error(influence / len(values)))
+
+
+def _v_measure(truth: Labels, clusters: Labels) -> tuple[float, Floats]:
+    """Return the V-measure of a clustering and the influence of each example, (m,) with mean zero."""
+    _, truth = np.unique(truth, return_inverse=True)
+    cells = truth * (clusters.max() + 1) + clusters
+    log_joint, log_class, log_cluster = (_log_shares(part) for part in (cells, truth, clusters))
+    entropy = -float(np.mean(log_class + log_cluster))
+    if entropy == 0:
+        return 1.0, np.zeros(len(truth))
+    value = 2 * float(np.mean(log_joint - log_class - log_cluster)) / entropy
+    return value, (2 * (log_joint - log_class - log_cluster) + value * (log_class + log_cluster)) / entropy
+
+
+def _log_shares(groups: Labels) -> Floats:
+    """Return, for each example, the log of its group's share of all."""
+    shares: Floats = np.log(np.bincount(groups)[groups] / len(groups))
+    return shares

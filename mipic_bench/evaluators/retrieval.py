@@ -1,0 +1,159 @@
+"""Retrieval: are the relevant documents ranked first among all documents?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+
+from mipic_bench.errors import UserError
+from mipic_bench.evaluators import Evaluator, Score
+from mipic_bench.evaluators._cosine import Floats, Rows, Vectors
+from mipic_bench.evaluators._emit import Emitter
+from mipic_bench.evaluators._estimates import UNDEFINED, Estimate, mean
+from mipic_bench.evaluators._precision import read_back
+from mipic_bench.evaluators._ranking import Judged, per_query
+from mipic_bench.evaluators._search import prefix_norms, prefix_scores, query_blocks, relevant_ranks, rescored
+
+if TYPE_CHECKING:
+    from mipic_bench.embed import Embeddings
+    from mipic_bench.tasks import Fold
+
+
+@final
+class Retrieval(Evaluator):
+    """Exact cosine search of every query over all documents; the same in all protocols.
+
+    Both sides are stored at the precision: int8 takes its limits from the documents. binary+rescore orders the 400
+    best by Hamming distance again by the float query against the stored signs. Documents with equal scores rank by
+    descending id, as trec_eval has it. A document that is the query itself (its id, and ending in its text, as in
+    ArguAna) is no answer to it, unless it is judged relevant. Queries without a relevant document are left out.
+    """
+
+    family: ClassVar[str] = "retrieval"
+    version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@100", "mrr@10", "map")
+    precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary", "binary+rescore")
+
+    def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
+        """Yield the queries of the scored split that have a relevant document, and all documents."""
+        relevant = fold.score[fold.score["relevance"] > 0]
+        yield from (fold.data.queries[name] for name in dict.fromkeys(relevant["query_id"]))
+        yield from fold.data.documents.values()
+
+    def _score(
+        self,
+        fold: "Fold",
+        embeddings: "Embeddings",
+        layers: list[int],
+        dims: list[int],
+        precisions: list[str],
+        protocol: str,
+    ) -> Iterator[Score]:
+        index = _index(fold, embeddings, self.notes)
+        emitter = Emitter(fold.data.name, index.judged.count, self.notes)
+        for layer in layers:
+            table = embeddings.at(layer)[:, : dims[-1]]
+            documents, queries = (
+                np.ascontiguousarray(table[index.documents]),
+                np.ascontiguousarray(table[index.queries]),
+            )
+            for precision in precisions:
+                for dim, ranks in zip(dims, _ranks(index, queries, documents, dims, precision), strict=True):
+                    yield from emitter.scores(layer, dim, precision, _estimates(index.judged, ranks))
+        emitter.close()
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What is searched.
+
+    Attributes:
+        queries: (query,) rows of the embeddings.
+        documents: (distinct document text,) rows of the embeddings.
+        columns: (document,) where each document stands among the distinct texts, documents by descending id; None
+            when no two documents have the same text and `documents` is in that order itself. Equal texts are scored
+            once, so that they tie exactly.
+        judged: relevant pairs; documents numbered by descending id.
+        own: per query, the number of the document that is the query itself, else -1.
+    """
+
+    queries: Rows
+    documents: Rows
+    columns: Rows | None
+    judged: Judged
+    own: Rows
+
+
+def _index(fold: "Fold", embeddings: "Embeddings", notes: list[str]) -> _Index:
+    data = fold.data
+    relevant = fold.score[fold.score["relevance"] > 0]
+    names = list(dict.fromkeys(relevant["query_id"]))
+    left_out = fold.score["query_id"].nunique() - len(names)
+    if left_out:
+        notes.append(f"{data.name}: {left_out} queries without a relevant document are left out")
+    if not names:
+        raise UserError(f"task {data.name}, split {fold.split}", "no query has a relevant document", "add judgements")
+    place = {name: number for number, name in enumerate(names)}
+    order = sorted(data.documents, key=str.encode, reverse=True)
+    number = {name: position for position, name in enumerate(order)}
+    pairs = sorted(
+        (place[query], number[document], gain)
+        for query, document, gain in zip(relevant["query_id"], relevant["doc_id"], relevant["relevance"], strict=True)
+    )
+    queries, documents, gains = (np.asarray(column) for column in zip(*pairs, strict=True))
+    answers = {(query, document) for query, document, _ in pairs}
+    own = [number.get(name, -1) if _is_self(data.documents.get(name), data.queries[name]) else -1 for name in names]
+    own = [-1 if (query, document) in answers else document for query, document in enumerate(own)]
+    rows = np.asarray(embeddings.rows([data.documents[name] for name in order]))
+    distinct, columns = np.unique(rows, return_inverse=True)
+    repeats = len(distinct) < len(rows)
+    return _Index(
+        np.asarray(embeddings.rows([data.queries[name] for name in names])),
+        distinct if repeats else rows,
+        columns if repeats else None,
+        Judged(queries, documents, gains.astype(np.float64), len(names)),
+        np.asarray(own),
+    )
+
+
+def _is_self(document: str | None, query: str) -> bool:
+    return document is not None and document.endswith(query)
+
+
+def _ranks(
+    index: _Index, queries: Vectors, documents: Vectors, dims: Sequence[int], precision: str
+) -> Iterator[Rows | None]:
+    """Yield the ranks of all relevant pairs at each dim; None where a vector has no direction."""
+    base = precision.split("+")[0]
+    stored, asked = read_back(documents, base, documents), read_back(queries, base, documents)
+    norms, query_norms = prefix_norms(stored, dims), prefix_norms(asked, dims)
+    ranks = np.empty((len(dims), len(index.judged.queries)), dtype=np.int64)
+    for block in query_blocks(len(queries), len(stored)):
+        first, last = np.searchsorted(index.judged.queries, [block.start, block.stop])
+        pairs = index.judged.queries[first:last] - block.start, index.judged.documents[first:last]
+        itself = np.flatnonzero(index.own[block] >= 0)
+        scores_by_dim = prefix_scores(asked[block], stored, dims, norms)
+        if precision == "binary+rescore":
+            scores_by_dim = _rescored(scores_by_dim, queries[block], stored, dims, norms)
+        for place, scores in enumerate(scores_by_dim):
+            by_document = scores if index.columns is None else scores[:, index.columns]
+            by_document[itself, index.own[block][itself]] = -np.inf
+            ranks[place, first:last] = relevant_ranks(by_document, *pairs)
+    for row, *lengths in zip(ranks, norms, query_norms, strict=True):
+        yield row if all((length > 0).all() and np.isfinite(length).all() for length in lengths) else None
+
+
+def _rescored(
+    coarse_by_dim: Iterator[Vectors], queries: Vectors, stored: Vectors, dims: Sequence[int], norms: Floats
+) -> Iterator[Vectors]:
+    lengths = prefix_norms(queries, dims)[:, :, None]
+    fine_by_dim = prefix_scores(queries, stored, dims, norms)
+    for dim, coarse, fine, length in zip(dims, coarse_by_dim, fine_by_dim, lengths, strict=True):
+        yield rescored(coarse / np.float32(np.sqrt(dim)), fine / length.astype(np.float32))
+
+
+def _estimates(judged: Judged, ranks: Rows | None) -> dict[str, Estimate]:
+    if ranks is None:
+        return dict.fromkeys(Retrieval.metrics, UNDEFINED)
+    return {metric: mean(values) for metric, values in per_query(judged, ranks).items()}
