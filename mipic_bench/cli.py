@@ -188,20 +188,29 @@ def compare(
     Example:
         mipic-bench compare --results results --baselines 'baselines/*.csv' --out comparison.csv
     """
-    from mipic_bench.listing import write_comparison
+    from mipic_bench import baselines as published
+    from mipic_bench import compare as comparison
     from mipic_bench.plan import pieces
+    from mipic_bench.results import read
 
-    _console().print(
-        write_comparison(
-            results,
-            pieces(baselines),
-            out,
-            only_comparable=only_comparable,
-            tasks=pieces(task),
-            dims=_numbers("--dim", dim) or (),
-            backbone_map=dict(_pair(text) for text in pieces(backbone_map)),
-        )
+    store = read(results)
+    _tell(store.problems)
+    frame = comparison.compare(
+        store.rows(),
+        published.load(pieces(baselines)) if baselines else published.load(),
+        store.provenance(),
+        tasks=pieces(task),
+        dims=_numbers("--dim", dim) or (),
+        backbone_map=dict(_pair(text) for text in pieces(backbone_map)),
+        only_comparable=only_comparable,
     )
+    comparison.write(frame, out)
+    for note in frame.attrs["notes"]:
+        typer.echo(note, err=True)
+    console = _console()
+    if len(frame):
+        console.print(comparison.compare_table(frame))
+    console.print(f"{len(frame)} pairs: {out}", soft_wrap=True)
 
 
 Kind = Literal["methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"]

@@ -31,7 +31,7 @@ def listing(kind: str, data: Path | None) -> Table:
         "suites": lambda: (("suite", "tasks"), [(name, ", ".join(names)) for name, names in tasks.SUITES.items()]),
         "corpora": lambda: (("corpus", "kind"), _corpora(data)),
         "terms": lambda: (("term", "formula", "source"), [(n, t.formula, t.source) for n, t in terms().items()]),
-        "baselines": lambda: (("file", "rows", "sources"), _baselines()),
+        "baselines": lambda: (("file", "what it holds"), _baselines()),
     }[kind]()
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
@@ -61,14 +61,10 @@ def _corpora(data: Path | None) -> list[tuple[str, str]]:
     return list(corpora.known(data).items())
 
 
-def _baselines() -> list[tuple[str, str, str]]:
-    from mipic_bench.baselines import load
+def _baselines() -> list[tuple[str, str]]:
+    from mipic_bench import baselines
 
-    rows = []
-    for path in sorted(shipped("baselines").glob("*.csv")):
-        frame = load([path])
-        rows.append((path.stem, str(len(frame)), ", ".join(sorted(frame["source"].unique()))))
-    return rows
+    return list(baselines.known().items())
 
 
 def described(method: str, backbone: str, changes: Sequence[str]) -> Group:
@@ -156,7 +152,8 @@ def check_all(data: Path | None) -> Text:
     for path in sorted(shipped("methods").glob("*.toml")):
         counts["recipes"] += _collect(problems, lambda path=path: [_check_recipe(path)])
     for path in sorted(shipped("baselines").glob("*.csv")):
-        counts["baselines"] += _collect(problems, lambda path=path: baselines.load([path]))
+        problems += baselines.check(path)
+        counts["baselines"] += 1
     for name in tasks.found(data):
         counts["datasets"] += _collect(problems, lambda name=name: tasks.fold(tasks.load(name, data)))
     raise_all(problems)

@@ -95,7 +95,7 @@ class Cell:
 
 
 class Inputs:
-    """The backbones, corpora and tasks of a request, each loaded once, when first looked at."""
+    """The backbones (without weights), corpora and tasks of a request, each loaded once, when first looked at."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -103,14 +103,12 @@ class Inputs:
         self._corpora: dict[str, corpora.Corpus] = {}
 
     def backbone(self, name: str, pooling: str | None = None) -> backbones.Backbone:
-        """Return a backbone as it was loaded; never trained in place (see `fresh_backbone`)."""
+        """Return what there is to know of a backbone; its weights are not loaded."""
         if (name, pooling) not in self._backbones:
-            self._backbones[name, pooling] = self.fresh_backbone(name, pooling)
+            self._backbones[name, pooling] = backbones.load(
+                name, pooling=pooling, offline=self.request.offline, weights=False
+            )
         return self._backbones[name, pooling]
-
-    def fresh_backbone(self, name: str, pooling: str | None) -> backbones.Backbone:
-        """Load a backbone anew, to be trained in place."""
-        return backbones.load(name, pooling=pooling, offline=self.request.offline)
 
     def corpus(self, name: str) -> corpora.Corpus:
         """Return a corpus."""

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mipic_bench import evaluators, leakage, provenance, results, trainer
+from mipic_bench import backbones, evaluators, leakage, provenance, results, trainer
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import Embeddings, encode
 from mipic_bench.evaluators import Score
@@ -58,7 +58,8 @@ def run_cell(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) -
     """
     old = results.read_run(request.results, cell.run)
     accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=_MIXED[request.dtype])
-    backbone = inputs.fresh_backbone(cell.backbone, cell.recipe.training.pooling).to(accelerator.device)
+    backbone = backbones.load(cell.backbone, pooling=cell.recipe.training.pooling, offline=request.offline)
+    backbone.to(accelerator.device)
     history = _train(cell, backbone, inputs, accelerator, reporter) if cell.recipe.trains else trainer.History()
     folds = [inputs.folds[name] for name in cell.tasks]
     embeddings = _encode(cell, backbone, folds, request, reporter)
@@ -141,7 +142,12 @@ def _record(
             "deviations": recipe.deviations,
             **recipe.identity(),
         },
-        "backbone": {"source": backbone.source, "licence": backbone.licence, **vars(backbone.readout)},
+        "backbone": {
+            "source": backbone.source,
+            "licence": backbone.licence,
+            **vars(backbone.shape),
+            **vars(backbone.readout),
+        },
         "trained_dims": recipe.nesting.dims if recipe.trains else (),
         "training": {
             "steps": history.steps,
