@@ -19,8 +19,9 @@ from pathlib import Path
 from mipic_bench import datafiles, registry, toy
 from mipic_bench.corpora._base import KINDS, Corpus, HubCorpus, infer, read_corpus
 from mipic_bench.errors import UserError, unknown
-from mipic_bench.tasks import hub, local
+from mipic_bench.tasks import local
 from mipic_bench.tasks._base import frame_of
+from mipic_bench.tasks.hub import fetch
 
 __all__ = ["KINDS", "Corpus", "HubCorpus", "known", "load", "registered"]
 
@@ -86,7 +87,7 @@ def _local(place: Path, name: str) -> Corpus:
 
 
 def _from_hub(entry: HubCorpus) -> Corpus:
-    splits = hub.fetch(entry.source, entry.revision, entry.config, entry.name)
+    splits = fetch(entry.source, entry.revision, entry.config, entry.name)
     if "train" not in splits:
         raise UserError(
             f"hub:{entry.source}", f"no train split; it has {', '.join(splits)}", "download it and name a file"

@@ -1,0 +1,109 @@
+"""Data to train on, from every source."""
+
+import pandas as pd
+import pytest
+from task_files import write_beir, write_classes, write_csv, write_pairs, write_sts
+
+from mipic_bench import corpora
+from mipic_bench.errors import UserError
+
+
+def fails(name, data, *told):
+    with pytest.raises(UserError) as error:
+        corpora.load(name, data)
+    for part in told:
+        assert part in str(error.value), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "kind", "columns"),
+    [
+        (["text"], ["t"], "text", ["anchor"]),
+        (["text", "label"], ["t", "x"], "text", ["anchor"]),
+        (["anchor", "positive"], ["a", "p"], "pairs", ["anchor", "positive"]),
+        (["sentence1", "sentence2"], ["a", "p"], "pairs", ["anchor", "positive"]),
+        (["anchor", "positive", "negative"], ["a", "p", "n"], "triplets", ["anchor", "positive", "negative"]),
+        (["sentence1", "sentence2", "score"], ["a", "p", "3"], "scored", ["anchor", "positive"]),
+    ],
+)
+def test_the_kind_is_inferred_and_said(tmp_path, header, row, kind, columns):
+    write_csv(tmp_path / "mine" / "train.csv", header, [row, [*row[:-1], row[-1] + "1"]])
+    corpus = corpora.load("mine", tmp_path)
+    assert (corpus.kind, list(corpus.columns), len(corpus)) == (kind, columns, 2)
+    assert (corpus.scores == [3.0, 31.0]) if kind == "scored" else corpus.scores is None
+    assert corpus.source == "local:mine"
+    assert corpus.notes[0].startswith("corpus mine: the columns")
+    assert corpora.known(tmp_path)["mine"] == kind
+
+
+def test_a_file_is_a_corpus_too(tmp_path, monkeypatch):
+    write_csv(tmp_path / "mine" / "notes.csv", ["text"], [["one"], ["two"]])
+    monkeypatch.chdir(tmp_path)
+    corpus = corpora.load("mine/notes.csv")
+    assert (corpus.name, corpus.source) == ("notes", "local:notes")
+    assert corpora.load("notes.csv", tmp_path / "mine").digest == corpus.digest
+
+
+def test_digest_is_the_same_for_every_format_and_changes_with_a_row(tmp_path):
+    path = write_sts(tmp_path / "a.csv", [0, 2.5, 5])
+    frame = pd.read_csv(path)
+    frame.to_parquet(tmp_path / "b.parquet")
+    frame.to_json(tmp_path / "c.jsonl", orient="records", lines=True)
+    digests = {name: corpora.load(str(tmp_path / name)).digest for name in ("a.csv", "b.parquet", "c.jsonl")}
+    assert len(set(digests.values())) == 1
+    write_sts(path, [0, 2.5, 4.9])
+    assert corpora.load(str(path)).digest != digests["a.csv"]
+
+
+def test_only_positive_pairs_are_trained_on(tmp_path):
+    write_pairs(tmp_path / "p" / "train.csv", ["entailment", "neutral", "entailment"])
+    corpus = corpora.load("p", tmp_path)
+    assert corpus.columns["anchor"] == ["a 0", "a 2"]
+    assert "2 pairs of the positive class 'entailment' are kept, 1 left out" in corpus.notes[1]
+    write_pairs(tmp_path / "q" / "train.csv", ["same", "other", "same"])
+    fails("q", tmp_path, "the positive class is not known")
+    (tmp_path / "q" / "task.toml").write_text('positive = "same"', encoding="utf-8")
+    assert len(corpora.load("q", tmp_path)) == 2
+
+
+def test_repeated_rows_are_kept_and_counted(tmp_path):
+    write_csv(tmp_path / "r" / "train.csv", ["text"], [["one"], ["two"], ["one"]])
+    corpus = corpora.load("r", tmp_path)
+    assert len(corpus) == 3
+    assert "1 of 3 rows repeat an earlier one" in corpus.notes[1]
+
+
+def test_scored_splits_are_never_trained_on(tmp_path):
+    write_sts(tmp_path / "s" / "test.csv", [0, 5])
+    fails("s", tmp_path, "unknown corpus")
+    fails(str(tmp_path / "s"), None, "no train file to train on; it has test")
+    write_classes(tmp_path / "c" / "all.csv", ["x", "y"] * 50)  # cut into train and test when it is a task
+    write_beir(tmp_path / "b", {"train": [("q0", "d0", 1), ("q1", "d1", 1)]})
+    assert not {"s", "c", "b"} & set(corpora.known(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "told"),
+    [
+        (["txt"], [["a"], ["b"]], "the columns txt are those of no corpus"),
+        (["text"], [["a"]], "1 row, at least 2 are needed"),
+        (["text"], [], "no rows, at least 2 are needed"),
+        (["anchor", "positive"], [["a", "b"], ["c", ""]], "'positive' is empty in row 2"),
+        (["sentence1", "sentence2", "score"], [["a", "b", "1"], ["c", "d", "x"]], "not a finite number in row 2"),
+    ],
+)
+def test_bad_corpora_are_refused(tmp_path, header, rows, told):
+    write_csv(tmp_path / "bad" / "train.csv", header, rows)
+    fails("bad", tmp_path, str(tmp_path / "bad" / "train.csv"), told)
+
+
+def test_an_unknown_corpus_has_its_close_names(tmp_path):
+    write_csv(tmp_path / "union" / "train.csv", ["text"], [["one"], ["two"]])
+    fails("unoin", tmp_path, "unknown corpus 'unoin'", "did you mean union")
+    fails("../union", tmp_path, "unknown corpus")
+    fails("toy-pair", None, "did you mean toy-pairs")
+
+
+def test_corpora_equal_nothing_but_themselves():
+    corpus = corpora.load("toy")
+    assert hash(corpus) != hash(corpora.load("toy"))

@@ -1,0 +1,112 @@
+"""Overlap of a corpus with what is scored."""
+
+import numpy as np
+import pytest
+from task_files import write_beir, write_csv, write_sts
+
+from mipic_bench import corpora, tasks
+from mipic_bench.errors import UserError
+from mipic_bench.leakage import excluded, leakage, normalized
+
+
+def corpus_of(tmp_path, header, rows):
+    return corpora.load(str(write_csv(tmp_path / "corpus.csv", header, rows)))
+
+
+def fold_of(tmp_path, rows):
+    write_csv(tmp_path / "task" / "test.csv", ["sentence1", "sentence2", "score"], rows)
+    return tasks.fold(tasks.load("task", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("A man is eating.", "a man  is eating"),
+        ("It's 5 o'clock!", "Its 5 oclock"),
+        ("ﬁne café", "FINE CAFÉ"),  # a ligature is two letters after NFKC
+        ("Straße", "STRASSE"),
+        ("state-of-the-art", "state of the art"),
+        ("under_score", "underscore"),
+    ],
+)
+def test_near_exact_texts_are_equal_when_normalized(first, second):
+    assert normalized(first) == normalized(second)
+
+
+def test_texts_of_punctuation_alone_are_not_all_equal():
+    assert normalized("!!!") != normalized("???")
+    assert normalized("…") != normalized("—")
+    assert normalized("a b") != normalized("a c")
+
+
+def test_rows_texts_and_pairs_are_counted(tmp_path):
+    fold = fold_of(
+        tmp_path,
+        [
+            ["One cat.", "Two dogs.", 1],  # the same pair, the other way round and in other letters
+            ["One cat.", "Three birds.", 2],  # one side
+            ["ONE CAT", "Five mice", 3],  # both sides, from two rows
+            ["Six", "Seven", 4],
+        ],
+    )
+    corpus = corpus_of(tmp_path, ["anchor", "positive"], [["two dogs", "one cat"], ["Five mice", "Nine"]])
+    found = leakage(corpus, fold)
+    assert found.mask.tolist() == [True, True, True, False]
+    assert (found.rows, found.leaked_rows, found.whole_rows, found.paired_rows) == (4, 3, 2, 1)
+    assert found.exact_rows == 1  # "Five mice"
+    assert (found.texts, found.leaked_texts) == (7, 4)
+    assert "mask" not in found.counts()
+    assert "3 of 4 scored rows (75.0 %)" in found.sentence()
+
+
+def test_a_clean_corpus_leaves_everything(tmp_path):
+    fold = fold_of(tmp_path, [["a", "b", 1], ["c", "d", 2]])
+    found = leakage(corpus_of(tmp_path, ["text"], [["x"], ["y"]]), fold)
+    assert not found.mask.any()
+    assert excluded(fold, found).score.equals(fold.score)
+
+
+def test_leaked_rows_are_left_out_and_counted(tmp_path):
+    fold = fold_of(tmp_path, [["a", "b", 1], ["c", "d", 2], ["e", "f", 3]])
+    found = leakage(corpus_of(tmp_path, ["text"], [["C"], ["y"]]), fold)
+    kept = excluded(fold, found)
+    assert kept.score["score"].tolist() == [1.0, 3.0]
+    assert "1 of 3 rows with a text of corpus are left out" in kept.notes[-1]
+
+
+def test_too_little_left_is_told(tmp_path):
+    fold = fold_of(tmp_path, [["a", "b", 1], ["c", "d", 2]])
+    found = leakage(corpus_of(tmp_path, ["text"], [["C"], ["y"]]), fold)
+    with pytest.raises(UserError, match="without the 1 leaked of 2 rows, 1 are left"):
+        excluded(fold, found)
+
+
+def test_retrieval_rows_leak_by_their_query(tmp_path):
+    write_beir(tmp_path / "r", {"test": [("q0", "d0", 1), ("q0", "d1", 1), ("q1", "d1", 1), ("q2", "d2", 1)]})
+    fold = tasks.fold(tasks.load("r", tmp_path))
+    found = leakage(corpus_of(tmp_path, ["text"], [["Query 0?"], ["Title 3: document 3"]]), fold)
+    assert found.mask.tolist() == [True, True, False, False]
+    assert (found.texts, found.leaked_texts) == (7, 2)  # 3 queries and 4 documents; one of each
+    assert set(excluded(fold, found).score["query_id"]) == {"q1", "q2"}
+
+
+def test_the_mask_agrees_with_a_plain_loop():
+    corpus = corpora.load("toy-scored")
+    fold = tasks.fold(tasks.load("toy-sts"))
+    rows = fold.score.copy()
+    rows.loc[::3, "sentence2"] = [corpus.columns["anchor"][n].upper() for n in range(len(rows[::3]))]
+    fold = tasks.Fold(fold.data, fold.split, None, None, rows)
+    seen = {normalized(text) for column in corpus.columns.values() for text in column}
+    plain = [
+        normalized(a) in seen or normalized(b) in seen
+        for a, b in zip(rows["sentence1"], rows["sentence2"], strict=True)
+    ]
+    assert leakage(corpus, fold).mask.tolist() == plain == [n % 3 == 0 for n in range(len(rows))]
+    assert isinstance(leakage(corpus, fold).mask, np.ndarray)
+
+
+def test_sts_train_against_its_own_test(tmp_path):
+    write_sts(tmp_path / "s" / "train.csv", [0, 1, 2])
+    write_sts(tmp_path / "s" / "test.csv", [0, 1])
+    found = leakage(corpora.load("s", tmp_path), tasks.fold(tasks.load("s", tmp_path)))
+    assert (found.leaked_rows, found.paired_rows, found.exact_rows) == (2, 2, 2)
