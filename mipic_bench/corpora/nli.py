@@ -1,4 +1,7 @@
-"""Natural language inference as training triplets. The revision is the one that public model cards pin; it could not be downloaded where this file was written."""
+"""Natural language inference as training triplets.
+
+The revision is the one that public model cards pin; it could not be downloaded where this file was written.
+"""
 
 from mipic_bench.corpora._base import HubCorpus
 
