@@ -94,41 +94,42 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
 
 def compare_table(frame: pd.DataFrame, most: int = 30) -> "RenderableType":
-    """Return a comparison as a table for the terminal: pairs that may be compared first, then those that differ least.
+    """Return a comparison for the terminal: the pairs that may be compared, then why the others may not, counted.
 
     Args:
         frame: as `compare` returns it.
-        most: rows to show; a line below says how many more there are.
+        most: pairs to show; the line below says how many more there are.
     """
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    apart = frame["reason"].str.count(";") + (frame["reason"] != "")
-    shown = frame.iloc[np.argsort(apart.to_numpy(), kind="stable")[:most]]
-    left = len(frame) - len(shown)
-    caption = f"{int(frame['comparable'].sum())} of {len(frame)} pairs may be compared"
-    table = Table(caption=caption + (f"; {left} are not shown, see the file" if left else ""), caption_justify="left")
-    for title in ("task", "metric", "layer", "dim", "ours", "theirs", "delta", "comparable, or why not"):
-        numeric = title in ("layer", "dim", "delta")
-        table.add_column(title, justify="right" if numeric else "left", overflow="fold", no_wrap=title == "delta")
-    for row in shown.to_dict("records"):
-        table.add_row(*_cells(row))
-    return table
+    fair = frame[frame["comparable"]]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("task", "metric", "layer", "dim", "ours", "method", "theirs", "method", "delta"):
+        table.add_column(title, justify="left" if title in ("task", "metric", "method") else "right")
+    for row in fair.head(most).to_dict("records"):
+        table.add_row(*map(Text, _cells(row)))
+    counts = f"{len(fair)} of {len(frame)} pairs may be compared"
+    if len(fair) > most:
+        counts += f", {most} are shown"
+    unlike = frame.loc[~frame["comparable"], "reason"].str.split("; ").explode().str.partition(":")[0].value_counts()
+    why = [Text(f"  {count} differ in {what}") for what, count in unlike.items()]
+    return Group(*([table] if len(fair) else []), Text(counts, style="dim"), *why)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    from rich.markup import escape
-
-    between = "" if np.isnan(row["ours_low"]) else f" [{row['ours_low']:.4f}, {row['ours_high']:.4f}]"
-    seeds = f"{row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
+    reach = "" if np.isnan(row["ours_low"]) else f" ±{(row['ours_high'] - row['ours_low']) / 2:.4f}"
     return [
-        escape(row["task"]),
-        escape(row["metric"]),
+        str(row["task"]),
+        str(row["metric"]),
         str(row["layer"]),
         str(row["dim"]),
-        escape(f"{row['ours']:.4f}{between} {row['ours_method']}, {seeds}"),
-        escape(f"{row['baseline']:.4f} {row['baseline_method']} ({row['source']})"),
+        f"{row['ours']:.4f}{reach}",
+        str(row["ours_method"]),
+        f"{row['baseline']:.4f}",
+        str(row["baseline_method"]),
         "" if np.isnan(row["delta"]) else f"{row['delta']:+.4f}",
-        "yes" if row["comparable"] else escape(row["reason"]),
     ]
 
 
