@@ -100,7 +100,8 @@ class Evaluator(ABC):
         Raises:
             UserError: a budget or protocol that does not exist, or data that cannot be scored.
         """
-        raise_all(list(_problems(embeddings, layers, dims, precisions, protocol)))
+        wrong = [] if protocol in PROTOCOLS else [unknown("protocol", protocol, PROTOCOLS, "--protocol")]
+        raise_all([*wrong, *problems(embeddings, layers, dims, precisions)])
         self.notes = []
         kept = [precision for precision in precisions if precision in self.precisions]
         for precision in precisions:
@@ -123,11 +124,10 @@ class Evaluator(ABC):
         """Score at budgets that are known to exist; dims ascending without repeats."""
 
 
-def _problems(
-    embeddings: "Embeddings", layers: Sequence[int], dims: Sequence[int], precisions: Sequence[str], protocol: str
+def problems(
+    embeddings: "Embeddings", layers: Sequence[int], dims: Sequence[int], precisions: Sequence[str]
 ) -> Iterator[UserError]:
-    if protocol not in PROTOCOLS:
-        yield unknown("protocol", protocol, PROTOCOLS, "--protocol")
+    """Yield what is wrong with the budgets asked for."""
     for precision in precisions:
         if precision not in PRECISIONS:
             yield unknown("precision", precision, PRECISIONS, "--precision")

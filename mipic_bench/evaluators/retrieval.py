@@ -1,16 +1,15 @@
 """Retrieval: are the relevant documents ranked first among all documents?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Evaluator, Score
 from mipic_bench.evaluators._cosine import Floats, Rows, Vectors
 from mipic_bench.evaluators._emit import Emitter
 from mipic_bench.evaluators._estimates import UNDEFINED, Estimate, mean
+from mipic_bench.evaluators._index import Index, build
 from mipic_bench.evaluators._precision import read_back
 from mipic_bench.evaluators._ranking import Judged, per_query
 from mipic_bench.evaluators._search import prefix_norms, prefix_scores, query_blocks, relevant_ranks, rescored
@@ -50,7 +49,7 @@ class Retrieval(Evaluator):
         precisions: list[str],
         protocol: str,
     ) -> Iterator[Score]:
-        index = _index(fold, embeddings, self.notes)
+        index = build(fold, embeddings, self.notes)
         emitter = Emitter(fold.data.name, index.judged.count, self.notes)
         for layer in layers:
             table = embeddings.at(layer)[:, : dims[-1]]
@@ -64,65 +63,8 @@ class Retrieval(Evaluator):
         emitter.close()
 
 
-@dataclass(frozen=True)
-class _Index:
-    """What is searched.
-
-    Attributes:
-        queries: (query,) rows of the embeddings.
-        documents: (distinct document text,) rows of the embeddings.
-        columns: (document,) where each document stands among the distinct texts, documents by descending id; None
-            when no two documents have the same text and `documents` is in that order itself. Equal texts are scored
-            once, so that they tie exactly.
-        judged: relevant pairs; documents numbered by descending id.
-        own: per query, the number of the document that is the query itself, else -1.
-    """
-
-    queries: Rows
-    documents: Rows
-    columns: Rows | None
-    judged: Judged
-    own: Rows
-
-
-def _index(fold: "Fold", embeddings: "Embeddings", notes: list[str]) -> _Index:
-    data = fold.data
-    relevant = fold.score[fold.score["relevance"] > 0]
-    names = list(dict.fromkeys(relevant["query_id"]))
-    left_out = fold.score["query_id"].nunique() - len(names)
-    if left_out:
-        notes.append(f"{data.name}: {left_out} queries without a relevant document are left out")
-    if not names:
-        raise UserError(f"task {data.name}, split {fold.split}", "no query has a relevant document", "add judgements")
-    place = {name: number for number, name in enumerate(names)}
-    order = sorted(data.documents, key=str.encode, reverse=True)
-    number = {name: position for position, name in enumerate(order)}
-    pairs = sorted(
-        (place[query], number[document], gain)
-        for query, document, gain in zip(relevant["query_id"], relevant["doc_id"], relevant["relevance"], strict=True)
-    )
-    queries, documents, gains = (np.asarray(column) for column in zip(*pairs, strict=True))
-    answers = {(query, document) for query, document, _ in pairs}
-    own = [number.get(name, -1) if _is_self(data.documents.get(name), data.queries[name]) else -1 for name in names]
-    own = [-1 if (query, document) in answers else document for query, document in enumerate(own)]
-    rows = np.asarray(embeddings.rows([data.documents[name] for name in order]))
-    distinct, columns = np.unique(rows, return_inverse=True)
-    repeats = len(distinct) < len(rows)
-    return _Index(
-        np.asarray(embeddings.rows([data.queries[name] for name in names])),
-        distinct if repeats else rows,
-        columns if repeats else None,
-        Judged(queries, documents, gains.astype(np.float64), len(names)),
-        np.asarray(own),
-    )
-
-
-def _is_self(document: str | None, query: str) -> bool:
-    return document is not None and document.endswith(query)
-
-
 def _ranks(
-    index: _Index, queries: Vectors, documents: Vectors, dims: Sequence[int], precision: str
+    index: Index, queries: Vectors, documents: Vectors, dims: Sequence[int], precision: str
 ) -> Iterator[Rows | None]:
     """Yield the ranks of all relevant pairs at each dim; None where a vector has no direction."""
     base = precision.split("+")[0]
