@@ -1,6 +1,7 @@
 """What `list`, `show`, `plan` and `check` print. Names and words only: torch is not loaded here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ REFERENCE_SHAPE = Shape(6, 384)  # MiniLM's, where a recipe is looked at without
 
 def listing(kind: str, data: Path | None) -> Table:
     """Return the table of everything of a kind: "methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"."""
-    columns, rows = {
+    kinds: dict[str, Callable[[], tuple[tuple[str, ...], Sequence[tuple[str, ...]]]]] = {
         "methods": lambda: (("method", "title", "terms", "source"), _methods()),
         "backbones": lambda: (("backbone", "what it is"), list(backbones.known().items())),
         "tasks": lambda: (("task", "family"), list(tasks.known(data).items())),
@@ -32,7 +33,8 @@ def listing(kind: str, data: Path | None) -> Table:
         "corpora": lambda: (("corpus", "kind"), _corpora(data)),
         "terms": lambda: (("term", "formula", "source"), [(n, t.formula, t.source) for n, t in terms().items()]),
         "baselines": lambda: (("file", "what it holds"), _baselines()),
-    }[kind]()
+    }
+    columns, rows = kinds[kind]()
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
@@ -150,12 +152,12 @@ def check_all(data: Path | None) -> Text:
     problems: list[UserError] = []
     counts = {"recipes": 0, "baselines": 0, "datasets": 0}
     for path in sorted(shipped("methods").glob("*.toml")):
-        counts["recipes"] += _collect(problems, lambda path=path: [_check_recipe(path)])
+        counts["recipes"] += _collect(problems, partial(_check_recipe, path))
     for path in sorted(shipped("baselines").glob("*.csv")):
         problems += baselines.check(path)
         counts["baselines"] += 1
     for name in tasks.found(data):
-        counts["datasets"] += _collect(problems, lambda name=name: tasks.fold(tasks.load(name, data)))
+        counts["datasets"] += _collect(problems, partial(_check_task, name, data))
     raise_all(problems)
     return Text("all well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
@@ -173,7 +175,11 @@ def _check_recipe(path: Path) -> None:
             resolve(recipe, ENTRIES[name].shape, name)
 
 
-def _collect(problems: list[UserError], action: Any) -> bool:
+def _check_task(name: str, data: Path | None) -> None:
+    tasks.fold(tasks.load(name, data))
+
+
+def _collect(problems: list[UserError], action: Callable[[], object]) -> bool:
     try:
         action()
     except UserErrors as error:

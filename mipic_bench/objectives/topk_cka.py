@@ -1,14 +1,14 @@
 """SIA, second half: a prefix must hold the same token geometry as the full width, on the tokens that matter."""
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives._term import Layers, Nesting, Reduction, Term
-from mipic_bench.objectives.attention_kl import chosen_layers
+from mipic_bench.objectives._term import Layers, Nesting, Reduction, Term, chosen_layers
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import default_gammas
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mipic_bench.states import States
 else:
     torch = lazy("torch")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+OWN_WIDTH = 64  # of the space in which the notebooks compare query and tokens
 
 
 def topk_cka(
@@ -54,48 +57,94 @@ def topk_cka(
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
         kept = kept_tokens(scores, mask, gammas, k_min, length)
-        return _one_minus_cka(hidden, kept, dims, detach, eps).mean(1)
+        return _one_minus_cka(hidden, mask, kept, dims, detach, eps).mean(1)
 
 
 def kept_tokens(
-    scores: "torch.Tensor", mask: "torch.Tensor", gammas: Sequence[float], k_min: int, length: str
+    scores: "torch.Tensor",
+    mask: "torch.Tensor",
+    gammas: Sequence[float],
+    k_min: int,
+    length: str,
+    counts: Sequence[int] | None = None,
 ) -> "torch.Tensor":
-    """Return which tokens each width keeps: (len(gammas), batch, token), True on the k_i best of the real tokens."""
+    """Return which tokens each width keeps: (width, batch, token), True on the k_i best of the real tokens.
+
+    Args:
+        scores: (batch, token), one ranking for all widths, or (width, batch, token), one each.
+        mask: (batch, token).
+        gammas, k_min, length: see `topk_cka`.
+        counts: k_i itself, in place of the three.
+    """
     real = mask.bool()
-    order = scores.detach().masked_fill(~real, float("-inf")).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-    m = real.sum(1) if length == "real" else torch.full((len(real),), real.shape[1], device=real.device)
-    # float64 and a hair off, so that 0.7 * 10 is seven tokens and not eight
-    share = torch.tensor(gammas, dtype=torch.float64, device=real.device).unsqueeze(1)
-    k = (share * m.double() - 1e-9).ceil().clamp(min=k_min)
-    return (rank.unsqueeze(0) < k.unsqueeze(2)) & real
+    order = scores.detach().masked_fill(~real, float("-inf")).argsort(dim=-1, descending=True, stable=True)
+    places = torch.arange(order.shape[-1], device=order.device)
+    rank = torch.empty_like(order).scatter_(-1, order, places.expand_as(order))
+    if counts is not None:
+        k = torch.tensor(counts, device=real.device).unsqueeze(1)
+    else:
+        m = real.sum(1) if length == "real" else torch.full((len(real),), real.shape[1], device=real.device)
+        # float64 and a hair off, so that 0.7 * 10 is seven tokens and not eight
+        share = torch.tensor(gammas, dtype=torch.float64, device=real.device).unsqueeze(1)
+        k = (share * m.double() - 1e-9).ceil().clamp(min=k_min)
+    return (rank < k.unsqueeze(2)) & real
 
 
 def _one_minus_cka(
-    hidden: "torch.Tensor", kept: "torch.Tensor", dims: Sequence[int], detach: bool, eps: float
+    hidden: "torch.Tensor", mask: "torch.Tensor", kept: "torch.Tensor", dims: Sequence[int], detach: bool, eps: float
 ) -> "torch.Tensor":
     """Return 1 - CKA of each width and example, (len(dims), batch)."""
+    # CKA does not see a common offset of the tokens, float32 does: take it out before the products
+    weights = mask.to(hidden.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
+    hidden = hidden - torch.bmm(weights.unsqueeze(1), hidden.detach())
     edges = list(pairwise((0, *dims, hidden.shape[2])))
     blocks = torch.stack([hidden[..., a:b] @ hidden[..., a:b].transpose(1, 2) for a, b in edges if b > a])
     grams = blocks.cumsum(0)
     full = grams[-1].detach() if detach else grams[-1]
-    weights = kept.to(hidden.dtype)
-    pairs = weights.unsqueeze(3) * weights.unsqueeze(2)
-    count = weights.sum(2)
-    prefix_gram = _centred(grams[: len(dims)] * pairs, pairs, count)
-    full_gram = _centred(full * pairs, pairs, count)
-    inner = (prefix_gram * full_gram).sum((2, 3))
-    norms = prefix_gram.square().sum((2, 3)) * full_gram.square().sum((2, 3))
-    return 1 - inner / (norms.clamp(min=1e-30).sqrt() + eps)
+    alignment: torch.Tensor = _alignment()(grams[: len(dims)], full, kept, eps)
+    return 1 - alignment
 
 
-def _centred(gram: "torch.Tensor", pairs: "torch.Tensor", count: "torch.Tensor") -> "torch.Tensor":
-    """Centre Gram matrices (width, batch, token, token) over the kept tokens; zero elsewhere."""
-    row_mean = gram.sum(3) / count.unsqueeze(2)
-    mean = row_mean.sum(2) / count
-    return (gram - row_mean.unsqueeze(3) - row_mean.unsqueeze(2) + mean.unsqueeze(2).unsqueeze(3)) * pairs
+@cache
+def _alignment() -> Any:
+    """Return the centred alignment <K, L> / (|K| |L| + eps) of Gram matrices as one operation with its own gradient.
+
+    Written out, the centring and the products are some thirty passes over (width, batch, token, token); here they are few.
+    """
+
+    class Alignment(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, grams: Any, full: Any, kept: Any, eps: float) -> Any:
+            weights = kept.to(grams.dtype)
+            prefix, whole = _centered(grams, weights), _centered(full.unsqueeze(0), weights)
+            inner = torch.einsum("ibst,ibst->ib", prefix, whole)
+            norms = [torch.einsum("ibst,ibst->ib", x, x).clamp(min=1e-30).sqrt() for x in (prefix, whole)]
+            ctx.save_for_backward(prefix, whole, inner, *norms)
+            ctx.eps = eps
+            return inner / (norms[0] * norms[1] + eps)
+
+        @staticmethod
+        def backward(ctx: Any, upstream: Any) -> Any:
+            prefix, whole, inner, prefix_norm, whole_norm = ctx.saved_tensors
+            scale = prefix_norm * whole_norm + ctx.eps
+            across = (upstream / scale)[..., None, None]
+            along = upstream * inner / scale.square()
+            own = (along * whole_norm / prefix_norm)[..., None, None]
+            other = (along * prefix_norm / whole_norm)[..., None, None]
+            to_full = (prefix * across).sub_(whole * other).sum(0) if ctx.needs_input_grad[1] else None
+            return (whole * across).sub_(prefix * own), to_full, None, None
+
+    return Alignment.apply
+
+
+def _centered(gram: "torch.Tensor", weights: "torch.Tensor") -> "torch.Tensor":
+    """Center Gram matrices (width or 1, batch, token, token) over the kept tokens (width, batch, token); zero elsewhere."""
+    count = weights.sum(2).clamp(min=1)
+    row_mean = (gram @ weights.unsqueeze(3)).squeeze(3) / count.unsqueeze(2)
+    mean = (row_mean * weights).sum(2) / count
+    centered = gram - row_mean.unsqueeze(3)
+    centered -= (row_mean - mean.unsqueeze(2)).unsqueeze(2)
+    return centered.mul_(weights.unsqueeze(3)).mul_(weights.unsqueeze(2))
 
 
 class TopkCKA(Term):
@@ -103,43 +152,100 @@ class TopkCKA(Term):
 
     formula: ClassVar[str] = (
         "sum_l sum_i (1 - CKA(H_l[S_i, :d_i], H_l[S_i, :D])),  S_i = the k_i tokens with the largest q . h_j,  "
-        "k_i = max(8, ceil(gamma_i m))"
+        "k_i = max(k_min, ceil(gamma_i m))"
     )
-    source: ClassVar[str] = "MIPIC Eq 7-12, arXiv 2604.24374; q is the backbone's own readout (the paper's is CLS)"
+    source: ClassVar[str] = (
+        "MIPIC Eq 7-12, arXiv 2604.24374; q is the backbone's own readout (the paper's is CLS). ranking 'own' and k_full are those of the "
+        "lab's notebooks (duncan-nguyen/embedding-mrl, notebooks/MIPIC)"
+    )
 
-    layer_set: Layers | Literal["default", "last"] = "default"
+    layer_set: LayerRule | Layers = "default"
     reduction: Reduction = "sum"
-    gammas: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    gammas: Literal["default"] | Share | tuple[Share, ...] = "default"  # one number: the same for every width
     k_min: Annotated[int, Field(ge=2)] = 8
+    k_full: Annotated[int, Field(ge=2)] | None = None  # k_i = max(k_min, floor(k_full d_i / D)) in place of the gammas
     length: Literal["padded", "real"] = "padded"
+    ranking: Literal["full", "own"] = (
+        "full"  # by the full width for all, or each width by maps of its own that nothing trains
+    )
     special_tokens: bool = True
     detach: bool = False
 
     def resolved(self, nesting: Nesting) -> "TopkCKA":
         """See `Term.resolved`: layers and gammas as numbers."""
-        gammas = self.gammas or default_gammas(len(nesting.truncated))
-        if len(gammas) != len(nesting.truncated):
-            what = f"{len(gammas)} gammas for {len(nesting.truncated)} truncated widths {list(nesting.truncated)}"
-            raise UserError("topk_cka.gammas", what, "give one gamma per truncated width, ascending")
-        layers = chosen_layers("topk_cka.layer_set", self.layer_set, nesting)
+        count, gammas = len(nesting.truncated), self.gammas
+        if gammas == "default":
+            gammas = default_gammas(count)
+        elif isinstance(gammas, float):
+            gammas = (gammas,) * count
+        if len(gammas) != count:
+            what = f"{len(gammas)} gammas for {count} truncated widths {list(nesting.truncated)}"
+            raise UserError("gammas", what, "give one gamma per truncated width, ascending, or one number for all")
+        layers = chosen_layers("layer_set", self.layer_set, nesting)
         return super().resolved(nesting).model_copy(update={"layer_set": layers, "gammas": gammas})
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
         """See `Term.layers`."""
-        return chosen_layers("topk_cka.layer_set", self.layer_set, nesting)
+        return chosen_layers("layer_set", self.layer_set, nesting)
+
+    def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
+        """With ranking "own": a projection to 64 dimensions, W_Q and W_K per layer and width, never trained."""
+        if self.ranking == "full":
+            return None
+        maps = torch.nn.ModuleList()
+        for _ in self.layers(nesting):
+            for dim in nesting.truncated:
+                sizes = ((dim, OWN_WIDTH), (OWN_WIDTH, OWN_WIDTH), (OWN_WIDTH, OWN_WIDTH))
+                maps.append(torch.nn.ModuleList(linear(*size, generator, bias=True) for size in sizes))
+        return maps.requires_grad_(False)
 
     def loss(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
         """See `Term.loss`; every layer and row at once."""
         if not nesting.truncated:
             return states.mask.new_zeros((), dtype=torch.float32)
         layers = self.layers(nesting)
-        gammas = self.gammas or default_gammas(len(nesting.truncated))
         with torch.autocast(states.mask.device.type, enabled=False):
             hidden = states.stacked(layers)
-            with torch.no_grad():
-                scores = torch.bmm(hidden, states.queries(layers).unsqueeze(2)).squeeze(2)
-                mask = states.mask.bool() if self.special_tokens else states.mask.bool() & ~states.special
-                kept = kept_tokens(scores, mask.repeat(len(layers), 1), gammas, self.k_min, self.length)
+            kept = self._kept(states, nesting, heads)
             values = _one_minus_cka(hidden, kept, nesting.truncated, self.detach, 1e-8)
         per_row = values.sum() if self.reduction == "sum" else values.mean(0).sum() / len(layers)
         return per_row / len(states.mask)
+
+    def _kept(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
+        """Return the tokens each width keeps, (width, layer x row, token)."""
+        assert isinstance(self.gammas, tuple)
+        layers = self.layers(nesting)
+        with torch.no_grad():
+            hidden, queries = states.stacked(layers), states.queries(layers)
+            if heads is None:
+                scores = torch.bmm(hidden, queries.unsqueeze(2)).squeeze(2)
+            else:
+                scores = torch.bmm(hidden, _own_queries(queries, nesting, heads, len(layers))).permute(2, 0, 1)
+            mask = states.mask.bool() if self.special_tokens else states.mask.bool() & ~states.special
+            counts = None
+            if self.k_full is not None:
+                counts = [max(self.k_min, self.k_full * dim // nesting.shape.width) for dim in nesting.truncated]
+            return kept_tokens(scores, mask.repeat(len(layers), 1), self.gammas, self.k_min, self.length, counts)
+
+
+def _own_queries(queries: "torch.Tensor", nesting: Nesting, heads: "torch.nn.Module", layers: int) -> "torch.Tensor":
+    """Return, per width, the vector whose product with a prefix orders its tokens as W_Q P q . W_K P h does.
+
+    P, W_Q and W_K have biases; those on the side of the tokens move every score of a text alike and are left out.
+
+    Args:
+        queries: (layer x row, dim).
+
+    Returns:
+        (layer x row, dim, width), zero beyond each width.
+    """
+    per_layer = []
+    maps = iter(cast("Any", heads))
+    for query in queries.chunk(layers):
+        vectors = []
+        for dim in nesting.truncated:
+            project, to_query, to_key = next(maps)
+            wanted = to_query(project(query[:, :dim])) @ to_key.weight @ project.weight
+            vectors.append(torch.nn.functional.pad(wanted, (0, query.shape[1] - dim)))
+        per_layer.append(torch.stack(vectors, 2))
+    return torch.cat(per_layer)
