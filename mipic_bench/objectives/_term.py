@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mipic_bench.errors import UserError
 from mipic_bench.registry import leaves
-from mipic_bench.shapes import Shape
+from mipic_bench.shapes import Shape, spread_layers
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Dims = tuple[Annotated[int, Field(ge=1)], ...]
 Layers = tuple[Annotated[int, Field(ge=1)], ...]
+LayerRule = Literal["default", "last", "thirds"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,21 @@ class Term(BaseModel, ABC):
     weight: Weight = 1.0
     temperature: Positive | None = None
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the term reads `states.teacher`, the vectors of the backbone as it was before training."""
+        return False
+
+    def refusal(self, kind: str) -> str:
+        """Return why the term cannot train on a corpus of a kind ("text", "pairs", "triplets", "scored"); empty if it can."""
+        return ""
+
     def resolved(self, nesting: Nesting) -> Self:
         """Return a copy with every default that depends on the backbone's shape replaced by numbers.
 
         Raises:
-            UserError: for a width above the backbone's, a layer above its depth, or lists that do not fit each other.
+            UserError: for a width above the backbone's, a layer above its depth, or lists that do not fit each other; `where` is the
+                term's own key.
         """
         return self.model_copy(update={"temperature": self.temperature or nesting.temperature})
 
@@ -86,11 +97,29 @@ def check_layers(where: str, layers: tuple[int, ...], shape: Shape) -> tuple[int
     return layers
 
 
+def chosen_layers(where: str, wanted: Layers | str, nesting: Nesting) -> tuple[int, ...]:
+    """Return the layers a term works on: as given, or by a rule.
+
+    "default": all, when there are up to seven, else seven spread to the last. "last": the last alone. "thirds": the blocks at
+    one and two thirds of the depth (of six: 2 and 4, as in MIPIC's TinyBERT notebook).
+    """
+    depth = nesting.shape.depth
+    if wanted == "default":
+        return spread_layers(depth)
+    if wanted == "last":
+        return (depth,)
+    if wanted == "thirds":
+        return tuple(sorted({max(1, depth // 3), max(1, 2 * depth // 3)}))
+    return check_layers(where, tuple(int(layer) for layer in wanted), nesting.shape)
+
+
 def linear(inputs: int, outputs: int, generator: "torch.Generator", *, bias: bool) -> "torch.nn.Linear":
-    """Return a linear map with PyTorch's own default initialisation, drawn from a generator of ours."""
+    """Return a linear map with PyTorch's own default initialization, drawn from a generator of ours."""
     import torch
 
-    layer = torch.nn.utils.skip_init(torch.nn.Linear, inputs, outputs, bias=bias)
+    with torch.device("meta"):  # PyTorch's own draw from the global generator is skipped
+        layer = torch.nn.Linear(inputs, outputs, bias=bias)
+    layer.to_empty(device="cpu")
     bound = inputs**-0.5
     with torch.no_grad():
         for parameter in layer.parameters():

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from mipic_bench.objectives._term import Layers, Nesting, Reduction, Term, check_layers, linear
+from mipic_bench.objectives._term import LayerRule, Layers, Nesting, Reduction, Term, chosen_layers, linear
 from mipic_bench.registry import lazy
-from mipic_bench.shapes import spread_layers
 
 if TYPE_CHECKING:
     import torch
@@ -80,9 +79,8 @@ def _attention_kl(
     prefix, full = shares[:, :-1], shares[:, -1:]
     if detach:
         full = full.detach()
-    if direction == "reverse":
-        return (prefix * (prefix.log() - full.log())).sum(2).T
-    return (full * (full.log() - prefix.log())).sum(2).T
+    student, teacher = (prefix, full) if direction == "reverse" else (full, prefix)
+    return torch.sum(student * (student.log() - teacher.log()), 2).T
 
 
 class AttentionKL(Term):
@@ -93,7 +91,7 @@ class AttentionKL(Term):
     )
     source: ClassVar[str] = "MIPIC Eq 4-6, arXiv 2604.24374; q is the backbone's own readout (the paper's is CLS)"
 
-    layer_set: Layers | Literal["default", "last"] = "default"
+    layer_set: LayerRule | Layers = "default"
     reduction: Reduction = "sum"
     direction: Literal["reverse", "forward"] = "reverse"
     detach: bool = False
@@ -102,12 +100,12 @@ class AttentionKL(Term):
 
     def resolved(self, nesting: Nesting) -> "AttentionKL":
         """See `Term.resolved`: the layers as numbers."""
-        layers = chosen_layers("attention_kl.layer_set", self.layer_set, nesting)
+        layers = chosen_layers("layer_set", self.layer_set, nesting)
         return super().resolved(nesting).model_copy(update={"layer_set": layers})
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
         """See `Term.layers`."""
-        return chosen_layers("attention_kl.layer_set", self.layer_set, nesting)
+        return chosen_layers("layer_set", self.layer_set, nesting)
 
     def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
         """One P_i of (dim, d_i) without bias per layer and truncated width, side by side: (layer, dim, sum of d_i)."""
@@ -141,21 +139,8 @@ class AttentionKL(Term):
     ) -> "torch.Tensor":
         if heads is None:
             return _project(query, nesting.truncated, None)
+        assert isinstance(heads, torch.nn.ParameterDict)
         width = nesting.shape.width
-        pieces = torch.bmm(query.view(layers, -1, width), heads["lifts"]).flatten(0, 1)
-        return torch.stack(
-            [
-                torch.nn.functional.pad(piece, (0, width - piece.shape[1]))
-                for piece in pieces.split(nesting.truncated, dim=1)
-            ],
-            1,
-        )
-
-
-def chosen_layers(where: str, wanted: Layers | str, nesting: Nesting) -> tuple[int, ...]:
-    """Return the layers of an SIA term: as given, the last alone, or by default up to seven spread to the last."""
-    if wanted == "default":
-        return spread_layers(nesting.shape.depth)
-    if wanted == "last":
-        return (nesting.shape.depth,)
-    return check_layers(where, tuple(int(layer) for layer in wanted), nesting.shape)
+        projected = torch.bmm(query.view(layers, -1, width), heads["lifts"]).flatten(0, 1)
+        pieces = torch.split(projected, list(nesting.truncated), dim=1)
+        return torch.stack([torch.nn.functional.pad(piece, (0, width - piece.shape[1])) for piece in pieces], 1)

@@ -1,7 +1,7 @@
 """PIC: each shallow, narrow checkpoint predicts the next deeper, wider one."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ else:
     torch = lazy("torch")
 
 Checkpoint = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+ChainRule = Literal["default", "ends", "fixed-dim", "fixed-layer", "thirds"]
 
 
 def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: float) -> "torch.Tensor":
@@ -35,6 +36,27 @@ def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: 
     return nested_info_nce(source, target, (source.shape[1],), temperature)[0]
 
 
+def ruled_chain(rule: str, nesting: Nesting) -> tuple[tuple[int, int], ...]:
+    """Return the checkpoints (dim, layer) of a rule.
+
+    "default": the widest widths against layers spread to the last. Of these, "ends" keeps the first and the last, "fixed-dim" puts
+    every one at full width (depth alone), "fixed-layer" at the last layer (width alone). "thirds": narrowest, middle and widest width
+    at the blocks before one, two and three thirds of the depth, as in MIPIC's BERT and TinyBERT notebooks.
+    """
+    depth, dims = nesting.shape.depth, nesting.dims
+    chain = default_chain(depth, dims)
+    if rule == "thirds":
+        chosen = (dims[0], dims[len(dims) // 2], dims[-1])
+        chain = tuple((dim, max(1, third * depth // 3 - 1)) for third, dim in enumerate(chosen, start=1))
+    elif rule == "ends":
+        chain = (chain[0], chain[-1])
+    elif rule == "fixed-dim":
+        chain = tuple((nesting.shape.width, layer) for _, layer in chain)
+    elif rule == "fixed-layer":
+        chain = tuple((dim, depth) for dim, _ in chain)
+    return tuple(dict.fromkeys(chain))
+
+
 class ChainInfoNCE(Term):
     """Progressive information chaining: a small MLP takes each (dim, layer) checkpoint to the next (PIC)."""
 
@@ -46,7 +68,7 @@ class ChainInfoNCE(Term):
         "are the lab repository's; z is the backbone's own readout (the paper's is CLS)"
     )
 
-    chain: tuple[Checkpoint, ...] | None = None
+    chain: ChainRule | tuple[Checkpoint, ...] = "default"
     detach: bool = True
     reduction: Reduction = "sum"
 
@@ -56,18 +78,16 @@ class ChainInfoNCE(Term):
         for (dim, layer), (next_dim, next_layer) in pairwise(chain):
             if next_dim < dim or next_layer < layer or (next_dim, next_layer) == (dim, layer):
                 what = f"checkpoint {(next_dim, next_layer)} does not rise above {(dim, layer)}"
-                raise UserError(
-                    "chain_info_nce.chain", what, "list (dim, layer) from narrow and shallow to wide and deep"
-                )
-        dim, layer = max(dim for dim, _ in chain), max(layer for _, layer in chain)
+                raise UserError("chain", what, "list (dim, layer) from narrow and shallow to wide and deep")
+        dim, layer = max((dim for dim, _ in chain), default=0), max((layer for _, layer in chain), default=0)
         if dim > nesting.shape.width or layer > nesting.shape.depth:
             what = f"checkpoint width {dim} or layer {layer} is above the backbone's {nesting.shape.width} or {nesting.shape.depth}"
-            raise UserError("chain_info_nce.chain", what, "use widths and layers that the backbone has")
+            raise UserError("chain", what, "use widths and layers that the backbone has")
         return super().resolved(nesting).model_copy(update={"chain": chain})
 
     def checkpoints(self, nesting: Nesting) -> tuple[tuple[int, int], ...]:
         """Return (dim, layer) of each checkpoint, in order."""
-        return self.chain or default_chain(nesting.shape.depth, nesting.dims)
+        return ruled_chain(self.chain, nesting) if isinstance(self.chain, str) else self.chain
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
         """See `Term.layers`."""

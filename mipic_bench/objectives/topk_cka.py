@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives._term import Layers, Nesting, Reduction, Term, chosen_layers
+from mipic_bench.objectives._term import LayerRule, Layers, Nesting, Reduction, Term, chosen_layers, linear
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import default_gammas
 
@@ -165,9 +165,7 @@ class TopkCKA(Term):
     k_min: Annotated[int, Field(ge=2)] = 8
     k_full: Annotated[int, Field(ge=2)] | None = None  # k_i = max(k_min, floor(k_full d_i / D)) in place of the gammas
     length: Literal["padded", "real"] = "padded"
-    ranking: Literal["full", "own"] = (
-        "full"  # by the full width for all, or each width by maps of its own that nothing trains
-    )
+    ranking: Literal["full", "own"] = "full"  # own: each width by its own scores, through maps that nothing trains
     special_tokens: bool = True
     detach: bool = False
 
@@ -207,7 +205,8 @@ class TopkCKA(Term):
         with torch.autocast(states.mask.device.type, enabled=False):
             hidden = states.stacked(layers)
             kept = self._kept(states, nesting, heads)
-            values = _one_minus_cka(hidden, kept, nesting.truncated, self.detach, 1e-8)
+            mask = states.mask.repeat(len(layers), 1)
+            values = _one_minus_cka(hidden, mask, kept, nesting.truncated, self.detach, 1e-8)
         per_row = values.sum() if self.reduction == "sum" else values.mean(0).sum() / len(layers)
         return per_row / len(states.mask)
 

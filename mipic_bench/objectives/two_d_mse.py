@@ -96,7 +96,7 @@ class TwoDMSE(Term):
         """See `Term.resolved`."""
         if nesting.shape.depth < 2 or not nesting.truncated:
             what = f"depth {nesting.shape.depth} and widths {list(nesting.dims)} leave nothing shallower or narrower to draw"
-            raise UserError("two_d_mse", what, "use a backbone of two layers or more and a width below the full one")
+            raise UserError("dims", what, "use a backbone of two layers or more and a width below the full one")
         return super().resolved(nesting)
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
