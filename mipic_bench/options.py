@@ -1,0 +1,63 @@
+"""The options of the command line, each written once, with the panel of --help that it stands in."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+SELECT, SCORE, TRAIN, MACHINE = "What to run", "What to score", "How to train", "Machine and files"
+Words = list[str] | None
+
+MethodOption = Annotated[
+    list[str],
+    typer.Option("--method", "-m", help="Method, glob ('mipic*') or TOML file.", rich_help_panel=SELECT),
+]
+BackboneOption = Annotated[
+    Words, typer.Option("--backbone", help="Name, hub id or folder. Default: minilm.", rich_help_panel=SELECT)
+]
+CorpusOption = Annotated[
+    Words, typer.Option("--corpus", help="Name or file to train on. Default: toy.", rich_help_panel=SELECT)
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="'0,1,2' or '0-4'.", rich_help_panel=SELECT)]
+TaskOption = Annotated[Words, typer.Option("--task", help="Task, or folder of one.", rich_help_panel=SCORE)]
+SuiteOption = Annotated[
+    Words, typer.Option("--suite", help="Named list of tasks. Default: toy.", rich_help_panel=SCORE)
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="MIPIC_BENCH_DATA", help="Folder of local datasets.", rich_help_panel=SCORE),
+]
+SplitOption = Annotated[Literal["test", "dev"], typer.Option("--split", help="Split to score.", rich_help_panel=SCORE)]
+ProtocolOption = Annotated[
+    Literal["clean", "paper", "mteb"], typer.Option("--protocol", help="How it is scored.", rich_help_panel=SCORE)
+]
+DimsOption = Annotated[Words, typer.Option("--dims", help="Widths to score, '16,32'.", rich_help_panel=SCORE)]
+LayersOption = Annotated[
+    Words, typer.Option("--layers", help="Layers to score, '2,4' or 'all'.", rich_help_panel=SCORE)
+]
+PrecisionOption = Annotated[
+    Words,
+    typer.Option("--precision", help="float32, int8, binary, binary+rescore.", rich_help_panel=SCORE),
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the corpus.", rich_help_panel=TRAIN)]
+StepsOption = Annotated[int | None, typer.Option("--max-steps", help="Stop after N steps.", rich_help_panel=TRAIN)]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Examples a step.", rich_help_panel=TRAIN)]
+LengthOption = Annotated[int | None, typer.Option("--max-length", help="Tokens kept of a text.", rich_help_panel=TRAIN)]
+SetOption = Annotated[
+    Words,
+    typer.Option("--set", help="Change a recipe key: 'terms.attention.weight = 0.5'.", rich_help_panel=TRAIN),
+]
+DtypeOption = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option("--dtype", help="Arithmetic; auto is bfloat16 where the hardware has it.", rich_help_panel=MACHINE),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.", rich_help_panel=MACHINE)]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask a hub.", rich_help_panel=MACHINE)]
+KeepOption = Annotated[
+    bool, typer.Option("--keep-checkpoints", help="Keep trained weights (safetensors).", rich_help_panel=MACHINE)
+]
+ResultsOption = Annotated[
+    Path,
+    typer.Option("--results", envvar="MIPIC_BENCH_RESULTS", help="Folder of runs.", rich_help_panel=MACHINE),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results alone.", rich_help_panel=MACHINE)]
