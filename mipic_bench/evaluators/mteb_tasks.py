@@ -143,13 +143,14 @@ class MtebTask:
     def _run(self, look_up: LookUp, meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Evaluate a copy of the task with fresh generators; return the scores of each subset."""
         import mteb
-        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 
         task = copy.copy(self.task)
         task.rng_state, task.np_rng = random.Random(task.seed), np.random.default_rng(task.seed)
         task.filter_eval_splits([self.split])
         with _global_generators_kept(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", ConvergenceWarning)  # its probes stop at 100 steps by design
+            warnings.simplefilter("ignore", UndefinedMetricWarning)  # precision of classes that are never guessed
             result = mteb.evaluate(
                 _encoder(look_up, meta),
                 [task],
@@ -185,7 +186,7 @@ def load(task: Any, split: str = "test") -> MtebTask:
     if not found.data_loaded:
         try:
             found.load_data()
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:
             fix = "fetch it once with the network, or give a local task"
             raise UserError(where, f"its data could not be loaded ({error})", fix) from error
     if kind == "Retrieval":

@@ -1,0 +1,93 @@
+"""Funnel retrieval: what it finds, what it costs, what is refused."""
+
+import evaluator_folds as small
+import numpy as np
+import pytest
+from evaluator_folds import run, values
+
+from mipic_bench.embed import Embeddings
+from mipic_bench.errors import UserError, UserErrors
+from mipic_bench.evaluators import evaluator
+from mipic_bench.evaluators._ranking import per_query
+from mipic_bench.evaluators.funnel import funnel
+
+
+def exact(fold, embeddings, layer=3, dim=16):
+    scores = run(evaluator("retrieval"), fold, embeddings, layers=[layer], dims=[dim])
+    return {metric: values(scores, metric)[layer, dim] for metric in evaluator("retrieval").metrics}
+
+
+def test_a_funnel_that_keeps_everything_is_exact_search():
+    fold, embeddings = small.retrieval()
+    for widths, shortlists in (([16], []), ([4, 16], [60]), ([2, 5, 16], [999, 60])):
+        found = funnel(fold, embeddings, 3, widths, shortlists)
+        for metric, value in exact(fold, embeddings).items():
+            assert found.exact[metric].value == pytest.approx(value, abs=1e-9)
+            assert found.quality[metric].value == pytest.approx(value, abs=1e-9)
+            assert found.lost[metric].value == 0
+        assert found.multiply_adds == found.exact_multiply_adds == 60 * 16
+        assert found.n == 12 and found.seconds > 0 and found.exact_seconds > 0
+
+
+def loop(fold, embeddings, layer, widths, shortlists):
+    """The funnel's metrics, one query at a time with sorted lists."""
+    table, data = embeddings.at(layer).astype(float), fold.data
+    metrics = []
+    for query, rows in fold.score.groupby("query_id", sort=False):
+        q = table[embeddings.index[data.queries[query]]]
+        documents = {name: table[embeddings.index[text]] for name, text in data.documents.items()}
+        left, dropped = list(documents), []
+        for width, keep in zip(widths, [*shortlists, None], strict=True):
+            cosine = {d: q[:width] @ documents[d][:width] / np.linalg.norm(documents[d][:width]) for d in left}
+            left.sort(key=cosine.get, reverse=True)
+            if keep is not None:
+                left, dropped = left[:keep], left[keep:] + dropped
+        order = left + dropped
+        ranks = np.asarray([order.index(name) + 1 for name in rows["doc_id"]])
+        judged = small_judged(rows)
+        metrics.append({name: value[0] for name, value in per_query(judged, ranks).items()})
+    return {name: np.mean([row[name] for row in metrics]) for name in metrics[0]}
+
+
+def small_judged(rows):
+    from mipic_bench.evaluators._ranking import Judged
+
+    return Judged(np.zeros(len(rows), int), np.arange(len(rows)), rows["relevance"].to_numpy(float), 1)
+
+
+@pytest.mark.parametrize("block", [None, 130])
+def test_a_funnel_is_the_loop_over_its_stages(monkeypatch, block):
+    if block:
+        monkeypatch.setattr("mipic_bench.evaluators._search._BLOCK_SCORES", block)
+    fold, embeddings = small.retrieval()
+    for widths, shortlists in (([3, 16], [20]), ([2, 7, 12], [30, 11]), ([2, 4, 9, 16], [40, 40, 5])):
+        found = funnel(fold, embeddings, 1, widths, shortlists)
+        for metric, value in loop(fold, embeddings, 1, widths, shortlists).items():
+            assert found.quality[metric].value == pytest.approx(value, abs=1e-9), (widths, metric)
+        assert found.lost["map"].value == pytest.approx(found.exact["map"].value - found.quality["map"].value)
+
+
+def test_a_stage_multiplies_only_what_its_width_adds():
+    fold, embeddings = small.retrieval()
+    found = funnel(fold, embeddings, 1, [2, 7, 12], [30, 11])
+    assert found.multiply_adds == 60 * 2 + 30 * 5 + 11 * 5
+    assert found.exact_multiply_adds == 60 * 16
+
+
+def test_what_makes_no_funnel_is_told_at_once():
+    fold, embeddings = small.retrieval()
+    with pytest.raises(UserErrors) as told:
+        funnel(fold, embeddings, 2, [8, 4, 99], [10, 20, 30])
+    text = str(told.value)
+    assert "layer 2 was not encoded" in text and "widths are [8, 4, 99]" in text
+    assert "3 widths and 3 shortlists" in text and "shortlists are [10, 20, 30]" in text
+    with pytest.raises(UserError, match="the task is of the family sts"):
+        funnel(*small.sts(), 3, [16], [])
+
+
+def test_documents_without_direction_are_refused():
+    fold, embeddings = small.retrieval()
+    array = embeddings.at(3).copy()
+    array[embeddings.index["text d0"], :4] = 0
+    with pytest.raises(UserError, match="no direction at width 4"):
+        funnel(fold, Embeddings(embeddings.index, {3: array}), 3, [4, 16], [10])
