@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mipic_bench import commands_models
 from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.options import (
     BackboneOption,
@@ -243,7 +244,7 @@ def merge(
     _console().print(f"{merged}")
 
 
-for _function in (run, plan, report, compare, show, check, merge):
+for _function in (run, plan, report, compare, show, check, merge, commands_models.export):
     app.command()(_function)
 app.command("list")(list_)
 

@@ -1,0 +1,261 @@
+"""Write a run as a sentence-transformers folder: the backbone cut to its first layers, vectors cut to a width and normalized.
+
+sentence-transformers truncates (`truncate_dim`) behind its modules, so behind a Normalize, and the vectors would not have
+unit length. Here a Dense module without bias, whose matrix is the first rows of the identity, cuts the vectors before
+Normalize does its work; that is exact, and every version of the library reads it.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from logging import ERROR
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mipic_bench import backbones, checkpoint, model_card, results
+from mipic_bench.backbones import Backbone
+from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.results import Store
+from mipic_bench.shapes import Shape
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+MARK = "mipic_bench.json"  # says, inside an exported folder, which run and budget it is
+_POOLING = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
+
+
+def export(
+    folder: Path,
+    run: str,
+    layer: int,
+    dim: int,
+    out: Path,
+    *,
+    backbone: str | None = None,
+    offline: bool = False,
+) -> Path:
+    """Write one budget of a run as a folder that `SentenceTransformer(out)` loads, with a model card.
+
+    Args:
+        folder: the results folder that holds the run.
+        run: its name, or the beginning of exactly one.
+        layer: blocks to keep, 1..depth.
+        dim: width to keep, 1..width.
+        out: the folder to write; it must not be there, or be empty.
+        backbone: where the weights of a run without training are, if they came from a local folder.
+        offline: never ask the hub.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: no such run, no checkpoint of it, a layer or dim that the backbone does not have, the raw readout of a
+            pre-norm backbone, a folder that is not empty, or sentence-transformers is not installed.
+    """
+    _check_out(out)
+    store = results.read(folder)
+    name = find_run(store, run, folder)
+    record = store.runs[name].provenance
+    check_budget(
+        layer, dim, Shape(record["backbone"]["depth"], record["backbone"]["width"]), record["cell"]["backbone"]
+    )
+    loaded = load(folder, name, record, backbone, offline)
+    max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
+    with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:
+        written = Path(scratch) / "model"
+        model = sentence_transformer(loaded, layer, dim, max_length, Path(scratch) / "cut")
+        with quiet():
+            model.save(str(written), create_model_card=False)
+        card = model_card.render(store, name, layer, dim, loaded, parameters(model), out.name)
+        (written / "README.md").write_text(card, encoding="utf-8")
+        mark = {"run": name, "layer": layer, "dim": dim, "cell": record["cell"], "versions": record["versions"]}
+        (written / MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        os.replace(written, out)
+    return out
+
+
+def find_run(store: Store, run: str, folder: Path) -> str:
+    """Return the full name of a run, given whole or as the beginning of exactly one.
+
+    Raises:
+        UserError: no run of that name, or several.
+    """
+    if run in store.runs:
+        return run
+    found = [name for name in sorted(store.runs) if name.startswith(run)] if run else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise UserError("RUN", f"'{run}' is the beginning of {len(found)} runs: {shown}", "write more of the name")
+    cells = {name.rpartition("--")[0] for name in store.runs}  # a guess at the key helps nobody
+    raise unknown("run", run, cells, f"RUN in {folder}")
+
+
+def check_budget(layer: int, dim: int, shape: Shape, backbone: str) -> None:
+    """Refuse a layer or dim that a backbone does not have, both at once."""
+    asked = (("--layer", "layer", layer, shape.depth), ("--dim", "dim", dim, shape.width))
+    raise_all(
+        [
+            UserError(option, f"{noun} {value} is not within 1..{most} of backbone {backbone}", "ask for one of those")
+            for option, noun, value, most in asked
+            if not 1 <= value <= most
+        ]
+    )
+
+
+def load(folder: Path, run: str, record: Mapping[str, Any], backbone: str | None, offline: bool) -> Backbone:
+    """Load the weights of a run: its checkpoint if it trained, else the backbone it scored.
+
+    Args:
+        folder: the results folder.
+        run: the run's full name.
+        record: its provenance.
+        backbone: a name, id or folder to load a run without training from, instead of what the provenance says.
+        offline: never ask the hub.
+
+    Raises:
+        UserError: the run trained and kept no checkpoint, or the weights found are not those that were scored.
+    """
+    if record["training"]:
+        return _kept(folder, run)
+    known = record["backbone"]
+    spec = backbone or _reference(run, record)
+    loaded = backbones.load(spec, pooling=known["pooling"], layer_readout=known["layer_readout"], offline=offline)
+    scored = record["identity"]["backbone"]["weights"]
+    if loaded.weights_digest != scored:
+        raise UserError(
+            f"backbone {spec}",
+            f"its weights have the digest {loaded.weights_digest[:12]}..., the run scored {scored[:12]}...",
+            "give the weights that were scored, or run again",
+        )
+    return loaded
+
+
+def _kept(folder: Path, run: str) -> Backbone:
+    """Load the weights that a run kept."""
+    place = folder / checkpoint.KEPT / run
+    head = checkpoint.kept(place)
+    if head is None:
+        there = "are damaged: their sha256 is not the recorded one" if place.is_dir() else "were not kept"
+        raise UserError(
+            f"run {run}", f"its trained weights {there}", "run it again with --keep-checkpoints, then export it"
+        )
+    return backbones.load(str(place), **head["readout"])
+
+
+def _reference(run: str, record: Mapping[str, Any]) -> str:
+    """Return what `backbones.load` can find a scored backbone by."""
+    kind, _, place = record["backbone"]["source"].partition(":")
+    name: str = record["cell"]["backbone"]
+    if kind == "local":
+        raise UserError(
+            run,
+            f"its backbone was the local folder '{place}', whose path is not recorded",
+            "say where it is: --backbone FOLDER",
+        )
+    return place if kind == "hub" and name not in backbones.known() else name
+
+
+def sentence_transformer(
+    backbone: Backbone, layer: int, dim: int, max_length: int, scratch: Path
+) -> "SentenceTransformer":
+    """Build the sentence-transformers model of one budget, on the CPU in float32.
+
+    Args:
+        backbone: the weights and how they are read out.
+        layer: blocks to keep.
+        dim: width to keep.
+        max_length: tokens kept of a text.
+        scratch: a folder to write the cut transformer to; it must stay while the model is in use.
+
+    Returns:
+        A model whose `encode` gives the first `dim` coordinates of that layer's readout, at unit length.
+
+    Raises:
+        UserError: the raw readout of a pre-norm backbone below its last layer; sentence-transformers is missing.
+    """
+    cut: Any = backbone.cut(layer)
+    cut = _with_pooler(cut.float())
+    try:
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.base.modules import Dense, Normalize, Transformer
+        from sentence_transformers.sentence_transformer.modules import Pooling
+    except ImportError as error:
+        raise UserError(
+            "export", f"needs sentence-transformers 6 or newer: {error}", "pip install 'mipic-bench[export]'"
+        ) from error
+    tokenizer = backbone.tokenizer
+    padding = tokenizer.padding_side, tokenizer.pad_token
+    with quiet(), torch.random.fork_rng(devices=[]):
+        cut.save_pretrained(scratch)
+        # rows are padded as in training and scoring; a model with absolute positions would differ otherwise
+        tokenizer.padding_side, tokenizer.pad_token = "right", tokenizer.pad_token or tokenizer.eos_token
+        tokenizer.save_pretrained(scratch)
+        tokenizer.padding_side, tokenizer.pad_token = padding
+        modules: list[torch.nn.Module] = [
+            Transformer(str(scratch), max_seq_length=max_length),
+            Pooling(backbone.shape.width, _POOLING[backbone.readout.pooling]),
+        ]
+        if dim < backbone.shape.width:
+            rows = torch.eye(dim, backbone.shape.width)
+            identity = torch.nn.Identity()
+            modules.append(Dense(backbone.shape.width, dim, bias=False, activation_function=identity, init_weight=rows))
+        return SentenceTransformer(modules=[*modules, Normalize()], similarity_fn_name="cosine", device="cpu")
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """Return the number of parameters of a model."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _with_pooler(model: Any) -> Any:
+    """Put zeros where the class has a pooler and the model has none: unused, but a load without it would complain."""
+    if getattr(model, "pooler", None) is not None:
+        return model
+    with torch.device("meta"):
+        pooler = getattr(type(model)(model.config), "pooler", None)
+    if pooler is None:
+        return model
+    model.pooler = pooler.to_empty(device="cpu")
+    with torch.no_grad():
+        for weight in model.pooler.parameters():
+            weight.zero_()
+    return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Still transformers' progress bars and notes for a moment, and leave them as they were."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _parent(out: Path) -> Path:
+    """Return the folder to write beside, made if it is not there: a rename within it is whole or not at all."""
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return out.absolute().parent
+
+
+def _check_out(out: Path) -> None:
+    """Refuse to write over anything."""
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists():
+        raise UserError(f"--out {out}", "is there already and not empty", "name a new folder, or remove this one first")

@@ -1,0 +1,223 @@
+"""Exported folders: what sentence-transformers encodes from them is what the harness scored."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from mipic_bench import backbones, checkpoint, results
+from mipic_bench.backbones import tiny
+from mipic_bench.embed import encode
+from mipic_bench.errors import UserError
+from mipic_bench.export import export, find_run, parameters, sentence_transformer
+from mipic_bench.methods import find
+from mipic_bench.plan import Inputs, Request, plan
+from mipic_bench.progress import Reporter
+from mipic_bench.run import run_cell
+
+# sentence-transformers imports what transformers 5.17, our lower bound, scripts; torch 2.13 warns of that
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+TEXTS = [
+    "Yes.",
+    "A cat sits on the mat, and sleeps.",
+    "a",
+    "long " * 200,
+    "Prices rose in the city last week, a paper said.",
+]
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 48}
+POSITIONS = {"vocab_size": 1500, "pad_token_id": 0, "max_position_embeddings": 64}
+KINDS = {
+    "Bert": SHAPE | POSITIONS,
+    "MPNet": SHAPE | POSITIONS,
+    "ModernBert": SHAPE | POSITIONS | {"global_attn_every_n_layers": 2, "local_attention": 4},
+    "Qwen3": SHAPE | POSITIONS | {"num_key_value_heads": 2, "head_dim": 8},
+    "GPT2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64, "vocab_size": 1500},
+}
+
+
+@pytest.fixture
+def folder(request, tmp_path, monkeypatch):
+    """A random model of a kind, saved; its tokenizer pads on the left, as Qwen3's does."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = getattr(transformers, f"{request.param}Config")(**KINDS[request.param])
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(3)
+        model = getattr(transformers, f"{request.param}Model")(config)
+        for weight in model.parameters():
+            weight.data += 0.1 * torch.randn_like(weight)
+    words = tiny.tokenizer()
+    words.padding_side = "left"
+    model.save_pretrained(tmp_path / "model")
+    words.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture(scope="module")
+def folder_of_runs(tmp_path_factory):
+    """Results of an untrained run, and of two seeds of a trained one, of which seed 0 kept its weights."""
+    place = tmp_path_factory.mktemp("results")
+    request = Request(
+        methods=tuple(find(["pretrained", "mrl"])),
+        backbones=("tiny",),
+        seeds=(0, 1),
+        tasks=("toy-sts",),
+        dims=(8, 16, 64),
+        layers=(2, 4),
+        training={"max_steps": 2},
+        results=place,
+    )
+    inputs = Inputs(request)
+    cells = plan(request, inputs)
+    for cell in cells:
+        run_cell(cell, request, inputs, Reporter(quiet=True))
+    [trained] = [cell.run for cell in cells if cell.seed == 0]
+    moved = backbones.load("tiny")
+    with torch.no_grad():
+        for weight in moved.model.parameters():
+            weight *= 1.01
+    checkpoint.keep(place / checkpoint.KEPT / trained, moved, {"run": trained})
+    return place
+
+
+def ours(backbone, layer, dim, max_length=256):
+    found = encode(backbone, TEXTS, [layer], max_length=max_length, device=torch.device("cpu")).at(layer)[:, :dim]
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("folder", KINDS, indirect=True)
+@pytest.mark.parametrize(("layer", "dim"), [(1, 3), (3, 32), (4, 8)])
+def test_encodes_what_the_harness_scores(folder, layer, dim, tmp_path):
+    for pooling in ("mean", "last"):
+        backbone = backbones.load(str(folder), pooling=pooling)
+        model = sentence_transformer(backbone, layer, dim, 40, tmp_path / pooling)
+        model.save(str(tmp_path / f"{pooling}-saved"), create_model_card=False)
+        again = type(model)(str(tmp_path / f"{pooling}-saved"), device="cpu")
+        found = again.encode(TEXTS)
+        np.testing.assert_allclose(found, ours(backbone, layer, dim, 40), atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+        assert found.shape == (len(TEXTS), dim)
+        assert again.get_embedding_dimension() == dim
+        assert again.max_seq_length == 40
+        assert again.similarity_fn_name == "cosine"
+
+
+@pytest.mark.parametrize("folder", ["Qwen3"], indirect=True)
+def test_raw_layers_of_a_pre_norm_model_are_refused(folder, tmp_path):
+    backbone = backbones.load(str(folder), layer_readout="raw")
+    with pytest.raises(UserError, match="(?s)raw.*final_norm"):
+        sentence_transformer(backbone, 2, 8, 40, tmp_path / "cut")
+    sentence_transformer(backbone, 4, 8, 40, tmp_path / "cut")  # the last layer is the model's own output
+
+
+def test_an_untrained_run(folder_of_runs, tmp_path, capfd):
+    from sentence_transformers import SentenceTransformer
+
+    out = export(folder_of_runs, "pretrained--tiny", 2, 16, tmp_path / "out")
+    capfd.readouterr()
+    model = SentenceTransformer(str(out), device="cpu")
+    assert "REPORT" not in capfd.readouterr().err  # nothing missing, nothing left over
+    np.testing.assert_allclose(model.encode(TEXTS), ours(backbones.load("tiny"), 2, 16), atol=1e-5)
+    whole, cut = backbones.load("tiny"), backbones.load("tiny").cut(2)
+    assert parameters(cut) < parameters(whole.model)
+    assert parameters(model) == parameters(cut) + 16 * 64 + 64 * 64 + 64  # the cut to width, and a pooler of zeros
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: sentence-transformers\n")
+    assert "license: mit\n" in card
+    assert f"{parameters(model):,}" in card
+    assert "| toy-sts | Spearman | " in card
+    assert "the first 2 of 4 transformer blocks, the first 16 of 64 coordinates" in card
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # no scratch left
+
+
+def test_a_trained_run_exports_its_own_weights(folder_of_runs, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    out = export(folder_of_runs, "mrl--tiny--toy--s0", 4, 64, tmp_path / "out")
+    kept = next((folder_of_runs / checkpoint.KEPT).iterdir())
+    found = SentenceTransformer(str(out), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(found, ours(backbones.load(str(kept)), 4, 64), atol=1e-5)
+    assert np.abs(found - ours(backbones.load("tiny"), 4, 64)).max() > 1e-4
+    assert not (out / "2_Dense").exists()  # nothing to cut at full width
+    card = (out / "README.md").read_text()
+    assert "2 seeds (0, 1)" in card
+    assert "**mrl**" not in card
+    assert '"nested_info_nce"' in card
+    assert "| training data | toy, 1,200 examples" in card
+    assert json.loads((out / "mipic_bench.json").read_text())["layer"] == 4
+
+
+def test_exported_files_hold_no_path_of_this_machine(folder_of_runs, tmp_path):
+    out = export(folder_of_runs, "mrl--tiny--toy--s0", 2, 8, tmp_path / "out")
+    for path in out.rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".md"):
+            assert str(tmp_path.parent) not in path.read_text()
+
+
+def test_the_example_of_the_card_runs(folder_of_runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export(folder_of_runs, "mrl--tiny--toy--s0", 2, 8, tmp_path / "out")
+    example = (tmp_path / "out" / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(example, names)
+    assert names["embeddings"].shape == (2, 8)
+    assert names["similarity"].shape == (2, 2)
+
+
+def test_an_export_can_be_scored_again(folder_of_runs, tmp_path):
+    out = export(folder_of_runs, "pretrained--tiny", 2, 16, tmp_path / "out")
+    again = backbones.load(str(out))
+    assert (again.shape.depth, again.shape.width, again.readout.pooling) == (2, 64, "mean")
+    np.testing.assert_allclose(ours(again, 2, 16), ours(backbones.load("tiny"), 2, 16), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("run", "layer", "dim", "words"),
+    [
+        ("mrl--tiny--toy--s1", 2, 8, "were not kept.*--keep-checkpoints"),
+        ("mrl--tiny", 2, 8, "beginning of 2 runs.*write more"),
+        ("mlr--tiny", 2, 8, "unknown run.*did you mean"),
+        ("pretrained", 5, 8, "layer 5 is not within 1..4 of backbone tiny"),
+        ("pretrained", 2, 65, "dim 65 is not within 1..64"),
+        ("pretrained", 0, 0, "layer 0.*dim 0"),
+    ],
+)
+def test_slips_are_told(folder_of_runs, tmp_path, run, layer, dim, words):
+    with pytest.raises(UserError) as caught:
+        export(folder_of_runs, run, layer, dim, tmp_path / "out")
+    assert re.search(words, str(caught.value), re.DOTALL)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_over(folder_of_runs, tmp_path):
+    (tmp_path / "out").mkdir()
+    export(folder_of_runs, "pretrained", 2, 16, tmp_path / "out")
+    with pytest.raises(UserError, match="is there already and not empty"):
+        export(folder_of_runs, "pretrained", 2, 16, tmp_path / "out")
+
+
+def test_other_weights_than_the_scored_are_refused(folder_of_runs, tmp_path):
+    [kept] = (folder_of_runs / checkpoint.KEPT).iterdir()
+    with pytest.raises(UserError, match="digest .*the run scored"):
+        export(folder_of_runs, "pretrained", 2, 16, tmp_path / "out", backbone=str(kept))
+
+
+def test_damaged_weights_are_refused(folder_of_runs, tmp_path):
+    copy = tmp_path / "results"
+    shutil.copytree(folder_of_runs, copy)
+    [kept] = (copy / checkpoint.KEPT).iterdir()
+    content = bytearray((kept / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (kept / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="are damaged"):
+        export(copy, kept.name, 2, 16, tmp_path / "out")
+
+
+def test_a_whole_name_wins_over_those_it_begins(folder_of_runs):
+    store = results.read(folder_of_runs)
+    for name in store.runs:
+        assert find_run(store, name, folder_of_runs) == name
