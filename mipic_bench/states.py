@@ -39,6 +39,7 @@ class States:
         same: (batch, batch), True where two examples hold an equal text, so one is no negative of the other.
         scores: (batch,) gold similarities of scored pairs, else None.
         draw: seed of what terms draw at random in this step.
+        teacher: (row, dim) last-layer read-outs of the same texts by the backbone as it was before training, when a term needs them.
     """
 
     hidden: Mapping[int, torch.Tensor]
@@ -49,6 +50,7 @@ class States:
     same: torch.Tensor | None = None
     scores: torch.Tensor | None = None
     draw: int = 0
+    teacher: torch.Tensor | None = None
     _cache: dict[object, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def embedding(self, layer: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from mipic_bench.backbones import Backbone
 from mipic_bench.corpora import Corpus
+from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
 from mipic_bench.objectives import Term
 from mipic_bench.recipe import Resolved, Training
@@ -35,6 +36,7 @@ class Batch:
     same: torch.Tensor
     scores: torch.Tensor | None
     draw: int
+    teacher: torch.Tensor | None = None
 
 
 @dataclass
@@ -60,7 +62,8 @@ class Objective(torch.nn.Module):
         """Run the backbone once over the batch and return every term's unweighted value."""
         hidden = self.backbone.hidden(batch.input_ids, batch.mask, self.recipe.layers)
         pooling = self.backbone.readout.pooling
-        states = States(hidden, batch.mask, batch.special, pooling, batch.parts, batch.same, batch.scores, batch.draw)
+        own = (batch.parts, batch.same, batch.scores, batch.draw, batch.teacher)
+        states = States(hidden, batch.mask, batch.special, pooling, *own)
         return {
             name: term.loss(states, self.recipe.nesting, self.head(name)) for name, term in self.recipe.terms.items()
         }
@@ -83,7 +86,9 @@ class Batches:
         unique = {
             text: place for place, text in enumerate(dict.fromkeys(text for column in columns for text in column))
         }
-        ids = backbone.tokenize(list(unique), training.max_length)
+        self.texts = list(unique)
+        self.teacher: torch.Tensor | None = None  # (text, dim), where a term needs it
+        ids = backbone.tokenize(self.texts, training.max_length)
         self.tokens = [torch.tensor(row, dtype=torch.long) for row in ids]
         rows = [torch.tensor([unique[text] for text in column]) for column in columns]
         # unlabelled text is its own positive: two dropout views of it in one forward
@@ -118,10 +123,13 @@ class Batches:
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_id)
         length = torch.tensor([len(row) for row in rows])
         mask = (torch.arange(ids.shape[1]) < length.unsqueeze(1)).long()
-        positives = texts[1]
-        same = (positives.unsqueeze(0) == positives.unsqueeze(1)) | (texts[0].unsqueeze(1) == positives.unsqueeze(0))
+        anchors, positives = texts[0], texts[1]
+        # [n, j]: positive j repeats n's positive or its anchor, or anchor j repeats n's
+        same = (positives == positives[:, None]) | (positives == anchors[:, None]) | (anchors == anchors[:, None])
         scores = None if self.scores is None else self.scores[examples]
-        return Batch(ids, mask, torch.isin(ids, self.special_ids) & mask.bool(), len(texts), same, scores, draw)
+        teacher = None if self.teacher is None else self.teacher[texts.flatten()]
+        special = torch.isin(ids, self.special_ids) & mask.bool()
+        return Batch(ids, mask, special, len(texts), same, scores, draw, teacher)
 
 
 def train(
@@ -148,13 +156,16 @@ def train(
         The history.
 
     Raises:
-        UserError: when unlabelled text meets a backbone without dropout.
+        UserError: when unlabelled text meets a backbone without dropout, or a term cannot train on this kind of corpus.
         TrainingError: when a term is not finite.
     """
     check_views(backbone, corpus)
+    check_kind(recipe, corpus)
     torch.manual_seed(seed)  # dropout inside transformers draws from the global generator
     settings = recipe.training
     batches = Batches(backbone, corpus, settings, seed)
+    if any(term.needs_teacher for term in recipe.terms.values()):
+        batches.teacher = teacher_vectors(backbone, batches.texts, settings.max_length)
     objective = Objective(backbone, recipe, seed)
     optimizer = make_optimizer(objective, settings)
     steps = min(settings.max_steps or 10**12, settings.epochs * math.ceil(len(batches) / settings.accumulation))
@@ -182,6 +193,20 @@ def check_views(backbone: Backbone, corpus: Corpus) -> None:
             f"has no dropout, so the two views of each text of corpus '{corpus.name}' would be equal",
             "train it on pairs or triplets, or take a backbone with dropout",
         )
+
+
+def check_kind(recipe: Resolved, corpus: Corpus) -> None:
+    """Refuse a corpus of a kind that a term cannot train on."""
+    for name, term in recipe.terms.items():
+        if why := term.refusal(corpus.kind):
+            what = f"{why}; corpus '{corpus.name}' holds {corpus.kind}"
+            raise UserError(f"{recipe.method}: terms.{name}", what, "take another corpus, or change the term")
+
+
+def teacher_vectors(backbone: Backbone, texts: Sequence[str], max_length: int) -> torch.Tensor:
+    """Return the last layer's read-outs of some texts by the backbone as it is now, (text, dim), on the CPU."""
+    last, device = backbone.shape.depth, next(backbone.parameters()).device
+    return torch.from_numpy(encode(backbone, texts, [last], max_length=max_length, device=device).at(last))
 
 
 def make_optimizer(objective: Objective, settings: Training) -> torch.optim.AdamW:
@@ -255,7 +280,7 @@ def _step(
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    moved = {
+    moved: dict[str, Any] = {
         name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in vars(batch).items()
     }
     return Batch(**moved)

@@ -1,6 +1,6 @@
 """The task losses a recipe can choose, each at every prefix in one pass: InfoNCE, and CoSENT for scored pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mipic_bench.states import States
 else:
     torch = lazy("torch")
+
+# the task loss of rows (parts x batch, dim) at rising widths, one value per width
+Task = Callable[["torch.Tensor", Sequence[int]], "torch.Tensor"]
 
 
 def nested_cosines(left: "torch.Tensor", right: "torch.Tensor", dims: Sequence[int]) -> "torch.Tensor":

@@ -9,7 +9,7 @@ from mipic_bench.errors import UserError
 from mipic_bench.objectives._term import Nesting, Reduction, Term, linear
 from mipic_bench.objectives.nested_info_nce import nested_info_nce
 from mipic_bench.registry import lazy
-from mipic_bench.shapes import default_chain
+from mipic_bench.shapes import Shape, default_chain
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,18 @@ def ruled_chain(rule: str, nesting: Nesting) -> tuple[tuple[int, int], ...]:
     return tuple(dict.fromkeys(chain))
 
 
+def check_rising(where: str, chain: tuple[tuple[int, int], ...], shape: Shape) -> None:
+    """Raise a `UserError` unless the (dim, layer) pairs rise and lie within the backbone."""
+    for (dim, layer), (next_dim, next_layer) in pairwise(chain):
+        if next_dim < dim or next_layer < layer or (next_dim, next_layer) == (dim, layer):
+            what = f"{(next_dim, next_layer)} does not rise above {(dim, layer)}"
+            raise UserError(where, what, "list (dim, layer) from narrow and shallow to wide and deep")
+    dim, layer = max((dim for dim, _ in chain), default=0), max((layer for _, layer in chain), default=0)
+    if dim > shape.width or layer > shape.depth:
+        what = f"width {dim} or layer {layer} is above the backbone's {shape.width} or {shape.depth}"
+        raise UserError(where, what, "use widths and layers that the backbone has")
+
+
 class ChainInfoNCE(Term):
     """Progressive information chaining: a small MLP takes each (dim, layer) checkpoint to the next (PIC)."""
 
@@ -75,14 +87,7 @@ class ChainInfoNCE(Term):
     def resolved(self, nesting: Nesting) -> "ChainInfoNCE":
         """See `Term.resolved`: the checkpoints as numbers."""
         chain = self.checkpoints(nesting)
-        for (dim, layer), (next_dim, next_layer) in pairwise(chain):
-            if next_dim < dim or next_layer < layer or (next_dim, next_layer) == (dim, layer):
-                what = f"checkpoint {(next_dim, next_layer)} does not rise above {(dim, layer)}"
-                raise UserError("chain", what, "list (dim, layer) from narrow and shallow to wide and deep")
-        dim, layer = max((dim for dim, _ in chain), default=0), max((layer for _, layer in chain), default=0)
-        if dim > nesting.shape.width or layer > nesting.shape.depth:
-            what = f"checkpoint width {dim} or layer {layer} is above the backbone's {nesting.shape.width} or {nesting.shape.depth}"
-            raise UserError("chain", what, "use widths and layers that the backbone has")
+        check_rising("chain", chain, nesting.shape)
         return super().resolved(nesting).model_copy(update={"chain": chain})
 
     def checkpoints(self, nesting: Nesting) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,8 @@ from loops_layers import coordinate_kl as loop_kl
 from loops_layers import two_d_mse as loop_two_d
 from loops_tasks import info_nce_task
 
-from mipic_bench.objectives.two_d_mse import coordinate_kl, two_d_mse
+from mipic_bench.objectives._divergence import coordinate_kl
+from mipic_bench.objectives.two_d_mse import two_d_mse
 
 
 def columns(parts: int, seed: int) -> list[torch.Tensor]:
