@@ -11,13 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-MAIN_METRIC: Mapping[str, str] = {
-    "sts": "spearman",
-    "classification": "accuracy",
-    "pair": "ap",
-    "retrieval": "ndcg@10",
-    "clustering": "v_measure",
-}
+from mipic_bench import stats
+
 METRIC_TITLE: Mapping[str, str] = {
     "spearman": "Spearman",
     "accuracy": "accuracy",
@@ -59,7 +54,9 @@ class View:
     Args:
         rows: rows with the columns of `mipic_bench.results.COLUMNS`.
         provenance: run name -> provenance; may be empty.
-        metrics: family -> metric, where another than `MAIN_METRIC` is wanted.
+        metrics: family -> metric, where another than `stats.MAIN_METRIC` is wanted.
+        profile: cost per budget, columns backbone, layer, dim, precision and any of `figures.pareto.COSTS`.
+        published: numbers of others, as `baselines.load` returns them.
     """
 
     def __init__(
@@ -67,10 +64,16 @@ class View:
         rows: pd.DataFrame,
         provenance: Mapping[str, Mapping[str, Any]] | None = None,
         metrics: Mapping[str, str] | None = None,
+        profile: pd.DataFrame | None = None,
+        published: pd.DataFrame | None = None,
     ) -> None:
+        self.given = rows
         self.provenance = dict(provenance or {})
-        self.metrics = {**MAIN_METRIC, **(metrics or {})}
+        self.profile, self.published = profile, published
+        self._metrics = dict(metrics or {})
         self.notes: list[str] = []
+        self._differences: dict[str, pd.DataFrame] = {}
+        self._questions: dict[str, pd.DataFrame] = {}
         self.rows = self._newest(_categorical(rows))
 
     def _newest(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +90,18 @@ class View:
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """Every method: those without training first, then each method followed by its ablations."""
+        """The methods to compare: those without training first, then each method followed by its ablations.
+
+        A swept value of a method that is there too is left to the figure of the sweep: to choose the best of many
+        swept values beside the others would be tuning on the scored split.
+        """
+        return tuple(
+            name for name in self.every_method if "=" not in name or self.bases.get(name) not in self.every_method
+        )
+
+    @cached_property
+    def every_method(self) -> tuple[str, ...]:
+        """All methods with rows, swept values among them, in the order of `methods`."""
         known = self.rows[["method", "base_method", "ablation", "seed"]].drop_duplicates().astype(str)
         known["trained"] = known.groupby("method")["seed"].transform(lambda seeds: (seeds != "").any())
         return tuple(known.sort_values(["trained", "base_method", "ablation", "method"])["method"].drop_duplicates())
@@ -96,7 +110,7 @@ class View:
     def untrained(self) -> frozenset[str]:
         """The methods without training."""
         trained = self.rows.loc[self.rows["seed"] != "", "method"]
-        return frozenset(self.methods) - frozenset(trained.astype(str))
+        return frozenset(self.every_method) - frozenset(trained.astype(str))
 
     @cached_property
     def bases(self) -> dict[str, str]:
@@ -105,24 +119,42 @@ class View:
         return dict(zip(known["method"].astype(str), known["base_method"].astype(str), strict=True))
 
     @cached_property
-    def scores(self) -> pd.DataFrame:
-        """One row per cell x budget x task: the family's main metric on the split that counts, columns as in rows."""
-        rows = self.rows
-        wanted = rows["family"].map(self._metric_of).astype(str) == rows["metric"].astype(str)
-        columns = [*GROUP, "metric", "method", "seed", "task", "split", *BUDGET, "value"]
-        rows = _spread(rows.loc[wanted & rows["value"].notna(), columns])
-        rank = rows["split"].map(lambda split: 0 if split == "test" else 1).astype(int)
-        best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
-        return rows[rank == best].reset_index(drop=True)
+    def metrics(self) -> dict[str, str]:
+        """Family -> the metric it is reported in: the one asked for, the main one, or the first there is."""
+        present = self.rows[["family", "metric"]].drop_duplicates().astype(str)
+        wanted = {**stats.MAIN_METRIC, **self._metrics}
+        chosen: dict[str, str] = {}
+        for family in (*(name for name in wanted if name in set(present["family"])), *sorted(set(present["family"]))):
+            there = sorted(present.loc[present["family"] == family, "metric"])
+            chosen.setdefault(family, wanted[family] if wanted.get(family) in there else there[0])
+        return chosen
 
     @cached_property
-    def _metric_of(self) -> dict[str, str]:
-        """The metric each family is reported in: the main one, or the first there is."""
-        present = self.rows.groupby("family", observed=True)["metric"].unique()
-        return {
-            family: self.metrics[family] if self.metrics.get(family) in set(found) else sorted(map(str, found))[0]
-            for family, found in present.items()
-        }
+    def scores(self) -> pd.DataFrame:
+        """The rows that may count: each family's metric, on the test split of a task where anybody has scored it.
+
+        Methods without training stand beside every corpus.
+        """
+        rows = self.rows
+        metric = np.array([self.metrics[family] for family in rows["family"].cat.categories], dtype=object)
+        names = rows["metric"].cat.categories.to_numpy(dtype=object)
+        wanted = metric[rows["family"].cat.codes] == names[rows["metric"].cat.codes]
+        rows = _spread(rows[wanted & rows["value"].notna().to_numpy()])
+        rank = (rows["split"] != "test").astype(int)
+        best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
+        return rows[(rank == best).to_numpy()].reset_index(drop=True)
+
+    @cached_property
+    def counted(self) -> pd.DataFrame:
+        """The rows that family means are taken over: for every method of a group the same tasks, those of `tasks`."""
+        scores = self.scores
+        pairs = scores[[*GROUP, "method", "task"]].drop_duplicates()
+        groups = list(pairs[GROUP].astype(str).itertuples(index=False, name=None))
+        keep = [task in self.tasks[group] for group, task in zip(groups, pairs["task"].astype(str), strict=True)]
+        pairs = pairs[keep]
+        found = pairs.groupby([*GROUP, "method"], observed=True)["task"].transform("size").to_numpy()
+        needed = [len(self.tasks[group]) for group, kept in zip(groups, keep, strict=True) if kept]
+        return scores.merge(pairs[found == np.array(needed, dtype=int)], how="inner")
 
     @cached_property
     def tasks(self) -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -154,36 +186,54 @@ class View:
             )
 
     @cached_property
-    def by_seed(self) -> pd.DataFrame:
-        """Mean over the family's tasks: one row per group x method x seed x budget; incomplete ones left out."""
-        keep = pd.DataFrame(
-            [(*group, task) for group, tasks in self.tasks.items() for task in tasks], columns=[*GROUP, "task"]
-        )
-        scores = self.scores
-        for name in keep:
-            keep[name] = pd.Categorical(keep[name], categories=scores[name].cat.categories)
-        scores = scores.merge(keep, on=list(keep), how="inner")
-        means = scores.groupby([*GROUP, "method", "seed", *BUDGET], observed=True)["value"].agg(["mean", "size"])
-        means = means.rename(columns={"mean": "value", "size": "tasks"}).reset_index()
-        needed = pd.Series({group: len(tasks) for group, tasks in self.tasks.items()})
-        full = needed.reindex(pd.MultiIndex.from_frame(means[GROUP].astype(str))).to_numpy()
-        self._note_short_seeds(means[means["tasks"].to_numpy() < full])
-        return means[means["tasks"].to_numpy() == full].reset_index(drop=True)
+    def estimates(self) -> pd.DataFrame:
+        """Quality per method and budget: `stats.scores` of the rows that count.
 
-    def _note_short_seeds(self, short: pd.DataFrame) -> None:
-        short = short[short["method"].astype(str).isin(self.methods)]
-        for key, _ in short.groupby([*SETTING, "family", "method", "seed"], observed=True):
-            *setting, family, method, seed = map(str, key)
+        Columns: `GROUP`, method, layer, dim, metric, mean, low, high (95 % interval over seeds; NaN with one seed),
+        low_wide, high_wide (tasks as a sample too), seeds, tasks, missing, note. Budgets where a method lacks a task of
+        the family have no line.
+        """
+        found = stats.scores(self.counted, metrics=self.metrics)
+        found = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+        groups = found[GROUP].astype(str).itertuples(index=False, name=None)
+        whole = found["tasks"].to_numpy() == np.array([len(self.tasks[group]) for group in groups], dtype=int)
+        short = found[found["missing"] > 0]
+        for key, part in short.groupby([*SETTING, "family", "method"], observed=True):
+            *setting, family, method = map(str, key)
             where = f"{Setting(*setting).title}, {family}"
-            self.notes.append(f"{where}: {method} seed {seed or 'none'} lacks a task at some budgets; left out there.")
+            self.notes.append(
+                f"{where}: seeds of {method} that lack a task are left out ({part['seeds'].min()} remain)."
+            )
+        return found[whole].reset_index(drop=True)
 
     @cached_property
-    def estimates(self) -> pd.DataFrame:
-        """Mean over seeds of `by_seed`, one row per group x method x budget.
+    def vectors(self) -> pd.DataFrame:
+        """The rows that count whose vectors are stored as float32: what methods are compared on."""
+        return self.counted[(self.counted["precision"] == "float32").to_numpy()]
 
-        Columns: `GROUP`, method, layer, dim, mean, low, high (95 % interval over seeds; NaN with one seed), seeds, tasks.
-        """
-        return intervals(self.by_seed, [*GROUP, "method", *BUDGET])
+    def differences(self, reference: str) -> pd.DataFrame:
+        """Every other method minus the reference at every budget: `stats.differences` of `vectors`, made once."""
+        if reference not in self._differences:
+            found = stats.differences(self.vectors, reference, metrics=self.metrics)
+            self._differences[reference] = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+        return self._differences[reference]
+
+    def questions(self, base: str) -> pd.DataFrame:
+        """What each component of a method is worth: `stats.questions` of `vectors`, with base_method and method, made once."""
+        if base not in self._questions:
+            found = stats.questions(self.vectors, base, metrics=self.metrics)
+            self._questions[base] = found.assign(base_method=base, method=base + "-" + found["ablation"].astype(str))
+        return self._questions[base]
+
+    @cached_property
+    def retentions(self) -> pd.DataFrame:
+        """Score over full-width score of the same run: `stats.retentions` of `vectors`."""
+        return stats.retentions(self.vectors, metrics=self.metrics)
+
+    @cached_property
+    def budgets(self) -> pd.DataFrame:
+        """Area and smallest good widths of every curve: `stats.budgets` of `vectors`."""
+        return stats.budgets(self.vectors, metrics=self.metrics)
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
@@ -192,17 +242,13 @@ class View:
         return tuple(sorted(Setting(*row) for row in found.itertuples(index=False)))
 
     def families(self, setting: Setting) -> tuple[str, ...]:
-        """The families scored in a setting, in the order of `MAIN_METRIC`."""
+        """The families scored in a setting, in the order of `stats.MAIN_METRIC`."""
         found = set(pick(self.scores, setting)["family"].astype(str))
-        return (*(name for name in MAIN_METRIC if name in found), *sorted(found - set(MAIN_METRIC)))
-
-    def metric(self, family: str) -> str:
-        """The metric a family is reported in."""
-        return self._metric_of[family]
+        return tuple(family for family in self.metrics if family in found)
 
     def metric_title(self, family: str) -> str:
         """The metric a family is reported in, as prose."""
-        return METRIC_TITLE.get(self.metric(family), self.metric(family))
+        return METRIC_TITLE.get(self.metrics[family], self.metrics[family])
 
     def trained_dims(self, method: str, backbone: str) -> frozenset[int]:
         """The widths a method was trained at; empty when the provenance does not say."""
@@ -261,22 +307,3 @@ def _largest_common(sets: Sequence[frozenset[str]]) -> frozenset[str]:
     """The set among them that keeps the most (owner, member) pairs; ties go to more owners, then to the first name."""
     candidates = sorted(set(sets), key=sorted)
     return max(candidates, key=lambda one: (len(one) * sum(one <= other for other in sets), -len(one)))
-
-
-def intervals(values: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean over seeds with a 95 % interval, for every group of `by`.
-
-    Args:
-        values: columns `by`, value, tasks; one row per seed.
-        by: the columns that name a group.
-
-    Returns:
-        Columns `by`, mean, low, high, seeds, tasks. low and high are NaN where there is one seed.
-    """
-    from scipy import stats as s
-
-    grouped = values.groupby(list(by), observed=True)
-    out = grouped["value"].agg(["mean", "std", "size"]).rename(columns={"size": "seeds"})
-    half = s.t.ppf(0.975, out["seeds"] - 1) * out["std"] / np.sqrt(out["seeds"])
-    out["low"], out["high"], out["tasks"] = out["mean"] - half, out["mean"] + half, grouped["tasks"].first()
-    return out.reset_index()[[*by, "mean", "low", "high", "seeds", "tasks"]]

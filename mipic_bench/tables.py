@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 MISSING = "–"
-_KINDS = ("text", "integer", "score", "difference", "p", "number", "percent")
+_KINDS = ("text", "words", "integer", "score", "difference", "gain", "p", "number", "points", "percent")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Column:
     Args:
         key: the column of the frame.
         title: its heading.
-        kind: "text", "integer", "score" (a fraction, ×100, one decimal), "difference" (a fraction, ×100, signed, two
-            decimals), "p", "number" (three significant digits) or "percent" (a fraction).
+        kind: "text", "words" (text that may be broken into lines), "integer", "p", "number" (three significant digits);
+            of a fraction ×100: "score" and "percent" (one decimal), "difference" (signed, two decimals), "gain" (signed,
+            one decimal), "points" (two decimals).
         low: the column with the lower end of the 95 % interval, if it has one.
         high: the column with the upper end.
     """
@@ -42,7 +43,7 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether the column is aligned and sorted as numbers."""
-        return self.kind != "text"
+        return self.kind not in ("text", "words")
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,16 @@ class Table:
 
     def markdown(self) -> str:
         """A GitHub table under its title; the emphasized cells are bold."""
-        heads = [_md(column.title) for column in self.columns]
+        heads = [plain(column.title) for column in self.columns]
         rules = ["---:" if column.numeric else "---" for column in self.columns]
         rows = [
-            [f"**{_md(text)}**" if self._is_best(row, place) else _md(text) for place, text in enumerate(cells)]
+            [f"**{plain(text)}**" if self._is_best(row, place) else plain(text) for place, text in enumerate(cells)]
             for row, cells in enumerate(self.cells())
         ]
         lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *rows)]
-        return "\n".join([f"**{_md(self.title)}**", "", *lines, *(["", _md(self.note)] if self.note else [])]) + "\n"
+        return (
+            "\n".join([f"**{plain(self.title)}**", "", *lines, *(["", plain(self.note)] if self.note else [])]) + "\n"
+        )
 
     def latex(self) -> str:
         """A booktabs table with caption and label; needs the booktabs package alone."""
@@ -113,7 +116,7 @@ class Table:
 def printed(record: Mapping[Any, Any], column: Column) -> str:
     """The text of one cell, with its interval where it has one."""
     value = record.get(column.key)
-    text = _number(value, column.kind)
+    text = number(value, column.kind)
     if column.low is None or column.high is None or text == MISSING:
         return text
     low, high = record.get(column.low), record.get(column.high)
@@ -121,22 +124,42 @@ def printed(record: Mapping[Any, Any], column: Column) -> str:
         return text
     assert low is not None and high is not None and value is not None
     if column.kind != "difference" and abs((high - value) - (value - low)) < 5e-5:
-        return f"{text} ± {_number((high - low) / 2, column.kind)}"
-    return f"{text} [{_number(low, column.kind)}, {_number(high, column.kind)}]"
+        return f"{text} ± {number((high - low) / 2, column.kind)}"
+    return f"{text} [{number(low, column.kind)}, {number(high, column.kind)}]"
 
 
-def _number(value: Any, kind: str) -> str:
+def number(value: Any, kind: str) -> str:
+    """The text of a value of a kind of column."""
     if kind not in _KINDS:
         raise ValueError(f"unknown kind of column '{kind}', known: {', '.join(_KINDS)}")
     if _absent(value):
         return MISSING
     if kind == "p":
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
-    forms = {"score": (100, ".1f"), "difference": (100, "+.2f"), "percent": (100, ".1f"), "integer": (1, ",.0f")}
+    forms = {
+        "score": (100, ".1f"),
+        "difference": (100, "+.2f"),
+        "gain": (100, "+.1f"),
+        "points": (100, ".2f"),
+        "percent": (100, ".1f"),
+        "integer": (1, ",.0f"),
+    }
     if kind in forms:
         scale, form = forms[kind]
-        return format(scale * value, form).replace("-", "−")
-    return str(value) if kind == "text" else significant(float(value))
+        text = format(scale * value, form)
+        zero = not text.strip("+-0.,")  # a rounded -0.00 has no sign
+        return text.lstrip("+-") if zero else text.replace("-", "−")
+    return str(value) if kind in ("text", "words") else significant(float(value))
+
+
+def in_order(view: View, frame: pd.DataFrame, *then: str) -> pd.DataFrame:
+    """A frame by family and method as everywhere (`View.metrics`, `View.methods`), then by other columns."""
+    places = {"family": {name: at for at, name in enumerate(view.metrics)}}
+    places["method"] = {name: at for at, name in enumerate(view.every_method)}
+    keys = [frame[name].astype(str).map(places[name]).rename(name) for name in places if name in frame]
+    keys += [frame[name] for name in then]
+    order = pd.concat(keys, axis=1).reset_index(drop=True)
+    return frame.iloc[order.sort_values(list(order.columns), kind="stable").index].reset_index(drop=True)
 
 
 def significant(value: float) -> str:
@@ -151,7 +174,7 @@ def _absent(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and bool(np.isnan(value)))
 
 
-def _md(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown prints as it stands, also inside a table, and that no browser takes for HTML."""
     for char in "\\`*_[]":
         text = text.replace(char, "\\" + char)

@@ -7,7 +7,7 @@ import synthetic
 from mipic_bench import figures
 from mipic_bench.errors import UserError
 from mipic_bench.figures import quality_by_dim
-from mipic_bench.figures._axes import _roomy
+from mipic_bench.figures._axes import roomy
 from mipic_bench.figures._style import Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
@@ -82,7 +82,7 @@ def test_a_budget_that_was_not_scored_is_hatched_not_zero():
 
 
 def test_labels_of_widths_do_not_touch():
-    labels = _roomy([8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320, 384], {8, 16, 32, 64, 128, 256, 384})
+    labels = roomy([8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320, 384], {8, 16, 32, 64, 128, 256, 384})
     assert labels == [8, 16, 32, 64, 128, 256, 384]
 
 

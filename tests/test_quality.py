@@ -33,7 +33,7 @@ def test_a_seed_that_lacks_a_task_is_left_out_and_said():
     view = View(rows)
     mipic = view.estimates[(view.estimates["method"] == "mipic") & (view.estimates["family"] == "sts")]
     assert set(mipic["seeds"]) == {2}
-    assert any("mipic seed 1 lacks a task" in note for note in view.notes)
+    assert any("seeds of mipic that lack a task are left out (2 remain)" in note for note in view.notes)
 
 
 def test_the_test_split_counts_where_there_is_one():

@@ -25,19 +25,20 @@ def panels(count: int, size: tuple[float, float], columns: int = 3) -> tuple[Fig
 def dim_axis(axes: Axes, dims: Sequence[int], prefer: Iterable[int] = ()) -> None:
     """Make the x axis one of widths: log2, ticks at the widths, labels where there is room (trained widths first)."""
     axes.set_xscale("log", base=2)
-    labelled = _roomy(sorted(set(dims)), set(prefer))
+    labelled = roomy(sorted(set(dims)), prefer)
     axes.xaxis.set_major_locator(FixedLocator(labelled))
     axes.xaxis.set_major_formatter(FixedFormatter([str(dim) for dim in labelled]))
     axes.xaxis.set_minor_locator(FixedLocator([dim for dim in dims if dim not in labelled]))
     axes.set_xlabel("embedding width (dim)")
 
 
-def _roomy(dims: Sequence[int], prefer: set[int]) -> list[int]:
+def roomy(dims: Sequence[int], prefer: Iterable[int]) -> list[int]:
     """The widths whose labels do not touch: the widest, then the preferred ones, then powers of two, then the rest."""
     if not dims:
         return []
+    first = set(prefer)
     span = max(log2(dims[-1]) - log2(dims[0]), 1e-9)
-    order = sorted(dims, key=lambda dim: (dim != dims[-1], dim not in prefer, dim & (dim - 1) != 0, dim))
+    order = sorted(dims, key=lambda dim: (dim != dims[-1], dim not in first, dim & (dim - 1) != 0, dim))
     kept: list[int] = []
     for dim in order:
         if all(abs(log2(dim) - log2(other)) / span >= 0.085 for other in kept):
@@ -45,12 +46,20 @@ def _roomy(dims: Sequence[int], prefer: set[int]) -> list[int]:
     return sorted(kept)
 
 
-def legend_below(figure: Figure, methods: Sequence[str], style: Style, extra: Sequence[Line2D] = ()) -> None:
-    """Put one legend for the whole figure under its panels."""
-    handles = [method_handle(method, style) for method in methods] + list(extra)
-    if handles:
-        room = max(1, int(figure.get_size_inches()[0] / (0.62 + 0.068 * max(len(h.get_label()) for h in handles))))  # type: ignore[arg-type]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(room, len(handles)))
+def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Put one legend for the whole figure under its panels, and make the figure taller by the legend's height."""
+    if not handles:
+        return
+    widest = max(len(str(handle.get_label())) for handle in handles)
+    columns = min(len(handles), max(1, int(figure.get_size_inches()[0] / (0.62 + 0.064 * widest))))
+    rows = ceil(len(handles) / columns)
+    figure.set_size_inches(figure.get_size_inches()[0], figure.get_size_inches()[1] + 0.17 * rows)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def method_handles(methods: Iterable[str], style: Style) -> list[Line2D]:
+    """The legend entries of methods."""
+    return [method_handle(method, style) for method in methods]
 
 
 def method_handle(method: str, style: Style) -> Line2D:

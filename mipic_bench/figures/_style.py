@@ -1,7 +1,7 @@
 """How methods look: one color, marker and line per method, bound once, the same in every figure and in the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mipic_bench.quality import View
@@ -76,7 +76,6 @@ class Style:
     looks: Mapping[str, Look]
     reference: str | None = None
     highlight: str | None = None
-    baselines: Any = field(default=None, compare=False)
 
     def __getitem__(self, method: str) -> Look:
         return self.looks[method]
@@ -92,11 +91,11 @@ class Style:
 
 def bind(view: View) -> dict[str, Look]:
     """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray dots."""
-    trained = [method for method in view.methods if method not in view.untrained]
-    # base methods take the most distinct colors, whatever ablations stand between them
-    order = sorted(trained, key=lambda method: method in view.bases)
+    trained = [method for method in view.every_method if method not in view.untrained]
+    # base methods take the most distinct colors, whatever ablations and swept values stand between them
+    order = sorted(trained, key=lambda method: (method not in view.methods, method in view.bases))
     looks = {method: _look(place, method in view.bases) for place, method in enumerate(order)}
-    for place, method in enumerate(m for m in view.methods if m in view.untrained):
+    for place, method in enumerate(m for m in view.every_method if m in view.untrained):
         looks[method] = Look(UNTRAINED, MARKERS[-1 - place % len(MARKERS)], _UNTRAINED_DASHES)
     return looks
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import dim_axis, legend_below, panels
+from mipic_bench.figures._axes import dim_axis, legend_below, method_handles, panels
 from mipic_bench.figures._style import INK, Style, gid
 from mipic_bench.quality import Setting, View, pick
 
@@ -43,7 +43,7 @@ def last_layer(points: pd.DataFrame) -> pd.DataFrame:
 
 def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame) -> Figure:
     families = [name for name in view.families(setting) if (points["family"] == name).any()]
-    figure, axes = panels(len(families), (2.9, 2.7) if len(families) > 1 else (4.4, 3.3))
+    figure, axes = panels(len(families), (2.9, 2.4) if len(families) > 1 else (4.4, 3.0))
     methods = [method for method in view.methods if (points["method"] == method).any()]
     for place, family in zip(axes, families, strict=True):
         part = points[points["family"] == family]
@@ -54,7 +54,8 @@ def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame) ->
         dim_axis(place, sorted(part["dim"].unique()), trained)
         place.set_title(f"{family} · {view.metric_title(family)} ×100")
     line = [Line2D([], [], color=INK, linestyle=":", linewidth=1, label=f"{style.reference}, full width")]
-    legend_below(figure, methods, style, line if (points["method"] == style.reference).any() else ())
+    shown = line if (points["method"] == style.reference).any() else []
+    legend_below(figure, [*method_handles(methods, style), *shown])
     figure.suptitle(_title(view, setting, points), fontsize=9)
     return figure
 

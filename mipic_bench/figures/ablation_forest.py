@@ -1,0 +1,153 @@
+"""What each component of a method is worth, as a forest plot: remove one, and add one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import legend_below
+from mipic_bench.figures._style import INK, Style, gid
+from mipic_bench.quality import Setting, View, pick
+from mipic_bench.stats.estimates import BETTER, WORSE
+
+_WIDTHS = {"smallest": "smallest width", "middle": "middle width", "full": "full width"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One difference of the plot: its group (a component), the method it belongs to, the family, the numbers."""
+
+    group: str
+    method: str
+    family: str
+    numbers: pd.Series
+
+
+class AblationForest(Drawing):
+    """Differences with intervals, one panel per width."""
+
+    title = "What each component is worth"
+    caption = (
+        "Upper part, remove one: the score with a component minus the score without it. Lower part, add one: what a "
+        "component brings on top of the plain method whose terms it extends. Points ×100 with 95 % intervals over seeds; "
+        "filled: a difference (in the upper part after Holm's correction), hollow: not distinguishable from 0."
+    )
+    needs = "It needs a method and an ablation of it."
+    order = 40
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting and method with ablations."""
+        drawn = {}
+        for base in view.methods:
+            if base not in view.bases.values():
+                continue
+            answers = view.questions(base)
+            for setting in view.settings:
+                own = pick(answers, setting)
+                own = own[own["difference"].notna()]
+                if len(own):
+                    drawn[f"{setting.slug}--{base}"] = _figure(view, style, setting, base, own)
+        return drawn
+
+
+def _figure(view: View, style: Style, setting: Setting, base: str, own: pd.DataFrame) -> Figure:
+    roles = [role for role in _WIDTHS if (own["width_role"] == role).any()]
+    budgets = {role: own.loc[own["width_role"] == role, ["layer", "dim"]].iloc[0] for role in roles}
+    parts = {role: list(_lines(view, setting, own[own["width_role"] == role], budgets[role])) for role in roles}
+    names = list(dict.fromkeys((line.group, line.family) for lines in parts.values() for line in lines))
+    figure = Figure(figsize=(2.0 + 2.1 * len(roles), 0.88 + 0.19 * len(names) + 0.12), layout="constrained")
+    panels = list(figure.subplots(1, len(roles), sharex=True, sharey=True, squeeze=False).flat)
+    for axes, role in zip(panels, roles, strict=True):
+        _panel(axes, parts[role], names, style)
+        axes.set_title(f"{_WIDTHS[role]}: {budgets[role]['dim']} dims")
+    _name_lines(panels[0], names)
+    handles = [
+        Line2D([], [], color=INK, marker="o", linestyle="-", label="a difference"),
+        Line2D([], [], color=INK, marker="o", linestyle="-", mfc="white", label="not distinguishable from 0"),
+    ]
+    legend_below(figure, handles)
+    figure.suptitle(f"{base} · {setting.title} · points ×100", fontsize=9)
+    return figure
+
+
+def _lines(view: View, setting: Setting, answers: pd.DataFrame, budget: pd.Series) -> Iterator[Line]:
+    """The differences of one width: removals in the order of the families, then additions."""
+    base = str(answers["base_method"].iloc[0])
+    for component, part in answers.groupby("component", sort=False):
+        for _, numbers in part.iterrows():
+            yield Line(f"{component} in {base}", str(numbers["method"]), numbers["family"], numbers)
+    for plain, extended, component in additions(view, base):
+        found = pick(view.differences(plain), setting, method=extended, layer=budget["layer"], dim=budget["dim"])
+        for _, numbers in found.iterrows():
+            yield Line(f"{component} on top of {plain}", extended, numbers["family"], numbers)
+
+
+def additions(view: View, base: str) -> list[tuple[str, str, str]]:
+    """Pairs of methods of which the second has the terms of the first and one component more: (plain, extended, component).
+
+    A component is what an ablation of the base takes away; which terms a method has is read from the provenance.
+    """
+    terms = {method: _terms(view, method) for method in view.methods}
+    own = [method for method, parent in view.bases.items() if parent == base and method in view.methods]
+    ablations = dict(view.rows[["method", "ablation"]].drop_duplicates().astype(str).to_numpy())
+    parts = {ablations[method]: terms[base] - terms[method] for method in own if terms[method]}
+    found = []
+    for plain in view.methods:
+        if plain in (base, *own) or not terms[plain]:
+            continue
+        for name, part in parts.items():
+            for extended in (base, *own):
+                if part and not part & terms[plain] and terms[extended] == terms[plain] | part:
+                    found.append((plain, extended, name.removeprefix("no-")))
+    return found
+
+
+def _terms(view: View, method: str) -> frozenset[str]:
+    """The terms of a method that weigh anything, by name; empty where the provenance does not say."""
+    for record in view.provenance.values():
+        if record.get("cell", {}).get("method") == method:
+            terms = record.get("recipe", {}).get("terms") or {}
+            return frozenset(name for name, term in terms.items() if float(term.get("weight", 1)) != 0)
+    return frozenset()
+
+
+def _panel(axes: Axes, lines: Sequence[Line], names: Sequence[tuple[str, str]], style: Style) -> None:
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    axes.grid(False, axis="y")
+    for line in lines:
+        numbers, y = line.numbers, names.index((line.group, line.family))
+        sure = numbers["verdict"] in (BETTER, WORSE)
+        color, alpha = style[line.method].color, style.alpha(line.method)
+        if numbers["low"] == numbers["low"]:
+            axes.plot(
+                [100 * numbers["low"], 100 * numbers["high"]],
+                [y, y],
+                color=color,
+                alpha=alpha,
+                lw=1.4,
+                gid=gid(line.method),
+            )
+        axes.plot(
+            [100 * numbers["difference"]], [y], "o", color=color, mfc=color if sure else "white", alpha=alpha,
+            ms=4.8, gid=gid(line.method),
+        )  # fmt: skip
+    axes.set_xlabel("points gained by having it")
+
+
+def _name_lines(axes: Axes, names: Sequence[tuple[str, str]]) -> None:
+    """Name each line by component and family, the component once; a rule between components."""
+    labels = [
+        f"{group} · {family}" if place == 0 or names[place - 1][0] != group else family
+        for place, (group, family) in enumerate(names)
+    ]
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    for panel in axes.figure.axes:
+        panel.tick_params(axis="y", length=0)
+        for place in range(1, len(names)):
+            if names[place][0] != names[place - 1][0]:
+                panel.axhline(place - 0.5, color="#C9CED6", linewidth=0.7, zorder=0)

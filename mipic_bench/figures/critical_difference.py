@@ -1,0 +1,99 @@
+"""Mean ranks of the methods over all tasks, with Nemenyi's critical difference (Demsar 2006)."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mipic_bench import stats
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._style import INK, Style, gid
+from mipic_bench.quality import Setting, View, pick
+from mipic_bench.stats import Ranking
+
+_ROW = 0.19  # inches between two names
+
+
+class CriticalDifference(Drawing):
+    """One diagram per width: 32 dims (or the nearest) and full width."""
+
+    title = "Ranks over tasks"
+    caption = (
+        "Mean rank over the tasks of all families at the last layer, 1 is best; each task counts once, its scores are means "
+        "over seeds. A bar joins methods whose ranks are within Nemenyi's critical difference (CD): they are not "
+        "distinguishable. Ranks are taken within a task, so metrics are not mixed."
+    )
+    needs = "It needs three methods and two tasks that all of them have."
+    order = 80
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting and width."""
+        drawn = {}
+        for setting in view.settings:
+            for dim, ranking in rankings(view, setting).items():
+                drawn[f"{setting.slug}--dim-{dim}"] = _figure(ranking, style, f"{setting.title} · {dim} dims")
+        return drawn
+
+
+def rankings(view: View, setting: Setting) -> dict[int, Ranking]:
+    """The rankings at 32 dims (or the nearest width) and at full width, where Friedman's test can be made."""
+    points = pick(view.vectors, setting)
+    points = points[points["method"].isin(view.methods).to_numpy()]
+    if points.empty:
+        return {}
+    layer, dims = int(points["layer"].max()), sorted({int(dim) for dim in points["dim"]})
+    small = min(dims, key=lambda dim: abs(dim / 32 - 1) if dim >= 32 else abs(32 / dim - 1))
+    found = {}
+    for dim in dict.fromkeys((small, dims[-1])):
+        ranking = stats.ranking(
+            points, backbone=setting.backbone, corpus=setting.corpus, protocol=setting.protocol, layer=layer, dim=dim,
+            metrics=view.metrics,
+        )  # fmt: skip
+        if len(ranking.methods) > 2 and ranking.critical_difference == ranking.critical_difference:
+            found[dim] = ranking
+    return found
+
+
+def _figure(ranking: Ranking, style: Style, title: str) -> Figure:
+    half = (len(ranking.methods) + 1) // 2
+    bars = len(ranking.groups)
+    high = 0.95 + 0.13 * bars + _ROW * half
+    figure = Figure(figsize=(6.4, high))
+    axes = figure.add_axes((0.24, 0.04, 0.52, 1 - 0.62 / high))
+    lowest, deepest = 1, len(ranking.methods)
+    axes.set_xlim(lowest, deepest)
+    axes.set_ylim(high - 0.75, 0)
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(lowest, deepest + 1))
+    axes.grid(False)
+    axes.yaxis.set_visible(False)
+    for side in ("left", "bottom", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["top"].set_visible(True)
+    for row, group in enumerate(ranking.groups):
+        ranks = [ranking.mean_ranks[ranking.methods.index(method)] for method in group]
+        axes.plot(
+            [min(ranks) - 0.03, max(ranks) + 0.03], [0.12 + 0.13 * row] * 2, color=INK, lw=3, solid_capstyle="round"
+        )
+    for place, (method, mean) in enumerate(zip(ranking.methods, ranking.mean_ranks, strict=True)):
+        left = place < half
+        row = place if left else len(ranking.methods) - 1 - place
+        _name(axes, method, mean, 0.22 + 0.13 * bars + _ROW * row, (lowest, deepest), left, style)
+    shown = "; ranks differ" if ranking.p <= 0.05 else "; ranks are not distinguishable"
+    p = "p < 0.001" if ranking.p < 0.001 else f"p = {ranking.p:.3f}"
+    figure.text(
+        0.5, 1 - 0.1 / high,
+        f"{title} · {len(ranking.tasks)} tasks · CD {ranking.critical_difference:.2f} · Friedman {p}{shown}",
+        ha="center", va="top", fontsize=8,
+    )  # fmt: skip
+    return figure
+
+
+def _name(axes: Axes, method: str, mean: float, y: float, ends: tuple[int, int], left: bool, style: Style) -> None:
+    """Lead a line from a mean rank to the method's name at the side."""
+    edge = ends[0] if left else ends[1]
+    look, alpha = style[method], style.alpha(method)
+    axes.plot([mean, mean, edge], [0, y, y], color=look.color, lw=1.2, alpha=alpha, clip_on=False, gid=gid(method))
+    axes.text(
+        edge, y, f"{method}\u00a0\u00a0{mean:.2f}\u00a0" if left else f"\u00a0{mean:.2f}\u00a0\u00a0{method}", ha="right" if left else "left",
+        va="center",
+        fontsize=7.5, color=INK, alpha=alpha, gid=gid(method), clip_on=False,
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Quality against what a budget costs: bytes per vector always, latency and FLOPs where a profile gives them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import legend_below, method_handles, panels
+from mipic_bench.figures._style import Style, gid
+from mipic_bench.quality import Setting, View, pick
+
+# Columns of a profile -> how the axis is called. Lower is cheaper.
+COSTS: Mapping[str, str] = {
+    "bytes": "bytes per vector",
+    "flops": "FLOPs per text",
+    "encode_ms": "encoding, ms per text",
+    "search_ms": "search, ms per query",
+}
+_BYTES = {"float32": 4.0, "int8": 1.0, "binary": 1 / 8, "binary+rescore": 4 + 1 / 8}  # per coordinate
+
+
+class Pareto(Drawing):
+    """Every budget as a point, and the front of those that nothing cheaper beats."""
+
+    title = "Quality against cost"
+    caption = (
+        "Every (layer, width, precision) is a point; a line joins the budgets of a method that no cheaper budget of the "
+        "same method reaches. Bytes follow from width and precision (binary+rescore keeps the float vector beside the bits); "
+        "other costs come from a profile. Points carry no intervals: neighbors on a front may not be distinguishable."
+    )
+    needs = "It needs two budgets of different cost or more."
+    order = 70
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting and family."""
+        drawn = {}
+        for setting in view.settings:
+            points = priced(view, pick(view.estimates, setting))
+            costs = [cost for cost in COSTS if cost in points and points[cost].nunique() > 1]
+            for family in view.families(setting) if costs else ():
+                part = points[points["family"] == family]
+                if len(part):
+                    drawn[f"{setting.slug}--{family}"] = _figure(view, style, setting, part, costs)
+        return drawn
+
+
+def priced(view: View, points: pd.DataFrame) -> pd.DataFrame:
+    """Estimates with the columns of `COSTS` that are known; NaN for a budget the profile does not have."""
+    each = points["precision"].map(_BYTES).astype(float)
+    points = points.assign(bytes=each * points["dim"].astype(float))
+    if view.profile is None or view.profile.empty:
+        return points
+    keys = [name for name in ("backbone", "layer", "dim", "precision") if name in view.profile]
+    known = view.profile[[*keys, *(cost for cost in COSTS if cost in view.profile and cost != "bytes")]]
+    return points.merge(known.drop_duplicates(keys), on=keys, how="left")
+
+
+def front(costs: pd.Series, quality: pd.Series) -> np.ndarray:
+    """Positions of the points that no cheaper or equally cheap point reaches, cheapest first."""
+    order = np.lexsort((-quality.to_numpy(), costs.to_numpy()))
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], quality.to_numpy()[order][:-1]]))
+    return np.asarray(order[quality.to_numpy()[order] > best])
+
+
+def _figure(view: View, style: Style, setting: Setting, part: pd.DataFrame, costs: list[str]) -> Figure:
+    family = str(part["family"].iloc[0])
+    figure, axes = panels(len(costs), (3.2, 2.9) if len(costs) > 1 else (4.8, 3.4), columns=2)
+    methods = [method for method in view.methods if (part["method"] == method).any()]
+    for place, cost in zip(axes, costs, strict=True):
+        known = part[part[cost].notna()]
+        for method in methods:
+            _points(place, known[known["method"] == method], cost, method, style)
+        place.set_xscale("log", base=2 if cost == "bytes" else 10)
+        place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        place.set_xlabel(COSTS[cost])
+        place.set_ylabel(f"{view.metric_title(family)} ×100")
+    legend_below(figure, method_handles(methods, style))
+    figure.suptitle(f"{family} · {setting.title}", fontsize=9)
+    return figure
+
+
+def _points(axes: Axes, own: pd.DataFrame, cost: str, method: str, style: Style) -> None:
+    if own.empty:
+        return
+    look, alpha = style[method], style.alpha(method)
+    axes.plot(own[cost], 100 * own["mean"], ".", color=look.color, alpha=0.25 * alpha, ms=3, gid=gid(method), mew=0)
+    best = own.iloc[front(own[cost], own["mean"])]
+    axes.plot(
+        best[cost], 100 * best["mean"], color=look.color, linestyle=look.line, marker=look.marker, ms=3.6, mec="white",
+        mew=0.4, lw=style.width(method), alpha=alpha, gid=gid(method), drawstyle="steps-post",
+    )  # fmt: skip

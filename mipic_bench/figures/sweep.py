@@ -1,0 +1,89 @@
+"""How sensitive a method is to a value: quality over the values a recipe was swept through."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import legend_below, panels
+from mipic_bench.figures._style import INK, PALETTE, Style, gid
+from mipic_bench.quality import Setting, View, pick
+
+_MARKERS = ("o", "s", "^")
+
+
+class Sweep(Drawing):
+    """Curves over the swept values, at the smallest, middle and full width."""
+
+    title = "Sensitivity to swept values"
+    caption = (
+        "Mean over the family's tasks at the last layer against the swept value, with 95 % intervals over seeds. "
+        "The dashed lines are the method's own value, unswept. Choosing a value here would be tuning on the scored split."
+    )
+    needs = "It needs runs with a swept value (methods named like mipic-alpha=0.5)."
+    order = 50
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting, method and swept key."""
+        drawn = {}
+        for (base, key), values in sweeps(view).items():
+            for setting in view.settings:
+                points = pick(view.estimates, setting, precision="float32")
+                points = points[points["layer"] == points["layer"].max()]
+                own = points[points["method"].isin(values)]
+                if own["method"].nunique() > 1:
+                    unswept = points[points["method"] == base]
+                    name = "".join(char if char.isalnum() or char in "._-" else "_" for char in f"{base}-{key}")
+                    drawn[f"{setting.slug}--{name}"] = _figure(view, setting, (base, key), values, own, unswept)
+        return drawn
+
+
+def sweeps(view: View) -> dict[tuple[str, str], dict[str, float]]:
+    """(method, swept key) -> {name of the swept method: its value}; keys whose values are no numbers are left out."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    known = view.rows[["method", "base_method", "ablation"]].drop_duplicates().astype(str)
+    for method, base, ablation in known.itertuples(index=False, name=None):
+        key, sign, value = ablation.rpartition("=")
+        try:
+            if sign:
+                found.setdefault((base, key), {})[method] = float(value)
+        except ValueError:
+            continue
+    return dict(sorted(found.items()))
+
+
+def _figure(
+    view: View,
+    setting: Setting,
+    swept: tuple[str, str],
+    values: Mapping[str, float],
+    own: pd.DataFrame,
+    unswept: pd.DataFrame,
+) -> Figure:
+    families = [family for family in view.families(setting) if (own["family"] == family).any()]
+    figure, axes = panels(len(families), (2.9, 2.3) if len(families) > 1 else (4.0, 3.0))
+    dims = sorted(own["dim"].unique())
+    shown = sorted({dims[0], dims[(len(dims) - 1) // 2], dims[-1]})
+    for place, family in zip(axes, families, strict=True):
+        for at, dim in enumerate(shown):
+            part = own[(own["family"] == family) & (own["dim"] == dim)]
+            part = part.assign(value=part["method"].map(values).astype(float)).sort_values("value")
+            reach = [100 * (part["mean"] - part["low"]).fillna(0), 100 * (part["high"] - part["mean"]).fillna(0)]
+            line = place.errorbar(
+                part["value"], 100 * part["mean"], yerr=reach, color=PALETTE[at], marker=_MARKERS[at], capsize=2, lw=1.4
+            )
+            line.lines[0].set_gid(gid(list(part["method"])))
+            base = unswept[(unswept["family"] == family) & (unswept["dim"] == dim)]
+            for mean in base["mean"]:
+                place.axhline(100 * mean, color=PALETTE[at], linestyle=(0, (4, 2)), linewidth=0.9, alpha=0.8)
+        place.set_title(f"{family} · {view.metric_title(family)} ×100")
+        place.set_xlabel(swept[1])
+    handles = [
+        Line2D([], [], color=PALETTE[at], marker=_MARKERS[at], label=f"{dim} dims") for at, dim in enumerate(shown)
+    ]
+    handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label=f"{swept[0]}, unswept"))
+    legend_below(figure, handles)
+    figure.suptitle(f"{swept[0]}, {swept[1]} · {setting.title}", fontsize=9)
+    return figure

@@ -1,0 +1,77 @@
+"""What training each method costs: time per step and peak memory, beside the cheapest."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._style import Style, gid
+from mipic_bench.quality import Setting, View
+
+MEASURES = {"ms_per_step": "ms per step", "peak_memory_mb": "peak memory, MB"}
+
+
+class TrainingCost(Drawing):
+    """Bars per method, the mean over its runs, with the runs as points."""
+
+    title = "Cost of training"
+    caption = (
+        "Mean over runs, each run a point. Times of runs on different machines, or beside other jobs, are not comparable; "
+        "the provenance says where each ran."
+    )
+    needs = "It needs provenance with training times."
+    order = 100
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting that was trained in."""
+        drawn = {}
+        for setting in view.settings:
+            costs = training_costs(view, setting)
+            measures = [name for name in MEASURES if name in costs and costs[name].notna().any()]
+            if len(costs) and measures:
+                drawn[setting.slug] = _figure(view, style, setting, costs, measures)
+        return drawn
+
+
+def training_costs(view: View, setting: Setting) -> pd.DataFrame:
+    """One line per trained run of a setting: run, method, seed, steps, seconds, ms_per_step, pairs_per_second, peak_memory_mb."""
+    lines: list[dict[str, Any]] = []
+    for run, record in sorted(view.provenance.items()):
+        cell, training = record.get("cell", {}), record.get("training") or {}
+        if (str(cell.get("backbone")), str(cell.get("corpus"))) != setting[:2] or not training.get("steps"):
+            continue
+        steps, seconds = float(training["steps"]), float(training.get("seconds") or "nan")
+        line = {"run": run, "method": str(cell.get("method")), "seed": str(cell.get("seed")), "steps": steps}
+        line |= {"seconds": seconds, "ms_per_step": 1000 * seconds / steps}
+        line |= {name: float(training.get(name) or "nan") for name in ("pairs_per_second", "peak_memory_mb")}
+        lines.append(line)
+    frame = pd.DataFrame(lines)
+    return frame[frame["method"].isin(view.methods)].reset_index(drop=True) if len(frame) else frame
+
+
+def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, measures: list[str]) -> Figure:
+    methods = [method for method in view.methods if (costs["method"] == method).any()]
+    figure = Figure(figsize=(1.4 + 2.6 * len(measures), 0.8 + 0.24 * len(methods)), layout="constrained")
+    for place, measure in zip(
+        figure.subplots(1, len(measures), sharey=True, squeeze=False).flat, measures, strict=True
+    ):
+        means = costs.groupby("method")[measure].mean()
+        for row, method in enumerate(methods):
+            alpha = style.alpha(method)
+            place.barh(row, means[method], color=style[method].color, alpha=0.55 * alpha, height=0.66, gid=gid(method))
+            runs = costs.loc[costs["method"] == method, measure]
+            place.plot(runs, [row] * len(runs), "o", color=style[method].color, ms=3, alpha=alpha, gid=gid(method))
+            times = means[method] / means.min()
+            place.annotate(
+                f"{means[method]:,.0f}  ({times:.2f}×)", (max(means[method], runs.max()), row), xytext=(5, 0),
+                textcoords="offset points", va="center", fontsize=6.8,
+            )  # fmt: skip
+        place.set_xlabel(MEASURES[measure])
+        place.set_xlim(0, 1.38 * costs[measure].max())
+        place.set_yticks(range(len(methods)), methods)
+        place.set_ylim(len(methods) - 0.5, -0.5)
+        place.grid(False, axis="y")
+        place.tick_params(axis="y", length=0)
+    figure.suptitle(setting.title, fontsize=9)
+    return figure

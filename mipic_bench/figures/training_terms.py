@@ -1,0 +1,114 @@
+"""What the terms of each method were worth over training: their weighted values and their shares."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import legend_below, panels
+from mipic_bench.figures._style import PALETTE, Style
+from mipic_bench.quality import View
+
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
+
+
+class TrainingTerms(Drawing):
+    """One panel of values and one of shares per method, mean over its seeds."""
+
+    title = "Terms over training"
+    caption = (
+        "Above: each term times its weight (the parts of the loss; log scale). Below: each term's share, of the gradient "
+        "norm where it was logged, else of the loss. Means over seeds. A term with nearly all of the share decides alone."
+    )
+    needs = "It needs provenance with a training history."
+    order = 90
+
+    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+        """One figure per setting that was trained in."""
+        drawn = {}
+        for setting in view.settings:
+            histories = {}
+            for method in view.methods:
+                found = history(view, method, setting.backbone, setting.corpus)
+                if len(found):
+                    histories[method] = found
+            if histories:
+                figure = _figure(histories)
+                figure.suptitle(setting.title, fontsize=9)
+                drawn[setting.slug] = figure
+        return drawn
+
+
+def history(view: View, method: str, backbone: str, corpus: str) -> pd.DataFrame:
+    """What was logged of a method: columns step, term, value (times its weight), share, of ("gradient" or "loss")."""
+    wanted = {"method": method, "backbone": backbone, "corpus": corpus}
+    lines: list[dict[str, Any]] = []
+    for record in view.provenance.values():
+        cell = record.get("cell", {})
+        if all(str(cell.get(name)) == value for name, value in wanted.items()):
+            terms = record.get("recipe", {}).get("terms") or {}
+            for entry in record.get("training", {}).get("history") or ():
+                lines += _entry(entry, terms)
+    frame = pd.DataFrame(lines, columns=["step", "term", "value", "share", "of"])
+    return frame.groupby(["step", "term", "of"], sort=False, as_index=False).mean() if len(frame) else frame
+
+
+def _entry(entry: Mapping[str, Any], terms: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One logged step, a line per term that weighs anything."""
+    weights = {name: float((terms.get(name) or {}).get("weight", 1)) for name in entry.get("terms") or {}}
+    values = {name: weights[name] * float(value) for name, value in entry["terms"].items() if weights[name]}
+    total = sum(map(abs, values.values())) or 1.0
+    shares = entry.get("shares") or {}
+    return [
+        {
+            "step": int(entry["step"]),
+            "term": name,
+            "value": value,
+            "share": float(shares.get(name, abs(value) / total)),
+            "of": "gradient" if shares else "loss",
+        }
+        for name, value in values.items()
+    ]
+
+
+def _figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    across = min(4, len(histories))
+    names = sorted({term for found in histories.values() for term in found["term"]})
+    colors = {name: (PALETTE[place % len(PALETTE)], _DASHES[place % len(_DASHES)]) for place, name in enumerate(names)}
+    rows = -(-len(histories) // across)
+    figure, axes = panels(2 * rows * across, (2.2, 1.6), columns=across)
+    for place, (method, found) in enumerate(histories.items()):
+        row, column = divmod(place, across)
+        above, below = axes[2 * row * across + column], axes[(2 * row + 1) * across + column]
+        _curves(above, below, found, colors)
+        above.set_title(method)
+        below.set_xlabel("step")
+        if column == 0:
+            above.set_ylabel("weighted value")
+            below.set_ylabel(f"share of the {found['of'].iloc[0]}, %")
+    for place in range(len(histories), rows * across):
+        row, column = divmod(place, across)
+        axes[2 * row * across + column].remove()
+        axes[(2 * row + 1) * across + column].remove()
+    handles = [Line2D([], [], color=color, linestyle=dash, label=name) for name, (color, dash) in colors.items()]
+    legend_below(figure, handles)
+    return figure
+
+
+def _curves(above: Axes, below: Axes, found: pd.DataFrame, colors: Mapping[str, tuple[str, Any]]) -> None:
+    for term, part in found.groupby("term"):
+        part = part.sort_values("step")
+        color, dash = colors[str(term)]
+        above.plot(part["step"], part["value"], color=color, linestyle=dash, lw=1.2)
+        below.plot(part["step"], 100 * part["share"], color=color, linestyle=dash, lw=1.2)
+    if (found["value"] > 0).all():
+        above.set_yscale("log")
+        above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+        above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        above.yaxis.set_minor_formatter(NullFormatter())
+    below.set_ylim(0, 102)

@@ -1,0 +1,74 @@
+"""What each component of a method is worth, in sentences made from the stated questions."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from mipic_bench.quality import Setting, View, pick
+from mipic_bench.report import Block, Bullets, Prose
+from mipic_bench.stats.estimates import BETTER, SAME, UNKNOWN, WORSE
+from mipic_bench.tables import Column, printed
+
+_DIFFERENCE = Column("difference", "", "difference", "low", "high")
+
+
+def bases(view: View) -> tuple[str, ...]:
+    """The methods that have an ablation which speaks for a component."""
+    return tuple(base for base in view.methods if base in set(view.bases.values()) and len(view.questions(base)))
+
+
+def worth(view: View) -> Iterator[Block]:
+    """One list per method with ablations and setting: each component at the smallest, the middle and the full width."""
+    for base in bases(view):
+        answers = view.questions(base)
+        for setting in view.settings:
+            own = pick(answers, setting)
+            if own.empty:
+                continue
+            seeds = int(own["seeds"].max())
+            text = f"What each component of {base} is worth: the score with it minus the score without it, in points, "
+            text += "with 95 % intervals. " if seeds > 1 else "from one seed, which cannot tell it from chance. "
+            count = int(own["questions"].max())
+            text += f"Holm's correction covers these {count} questions." if seeds > 1 else ""
+            yield Prose(text.strip(), setting=setting)
+            yield Bullets(tuple(_component(own, name) for name in dict.fromkeys(own["component"])), setting=setting)
+    if bases(view):
+        yield Prose(
+            "These sentences speak of the tasks scored here. For other tasks the wider intervals apply, which take the "
+            "tasks as a sample too (columns low_wide and high_wide of the tables).",
+            note=True,
+        )
+
+
+def _component(answers: pd.DataFrame, name: str) -> str:
+    """One line per component: width by width, family by family."""
+    own = answers[answers["component"] == name]
+    widths = "; ".join(_width(part, int(str(dim))) for dim, part in own.groupby("dim", sort=True))
+    return f"{name}: {widths}."
+
+
+def _width(part: pd.DataFrame, dim: int) -> str:
+    """What is known at one width; the numbers of what cannot be told are in the table of the ablations."""
+    records = part.to_dict("records")
+    found = [
+        f"{printed(record, _DIFFERENCE)} on {record['family']}"
+        for record in records
+        if record["verdict"] in (BETTER, WORSE)
+    ]
+    for verdict, words in ((SAME, "not distinguishable from no effect"), (UNKNOWN, "cannot be told")):
+        some = [str(record["family"]) for record in records if record["verdict"] == verdict]
+        if len(some) == len(records) > 1:
+            found.append(f"{words} on any family")
+        elif some:
+            found.append(f"{words} on {listed(some)}")
+    return f"at {dim} dims {', '.join(found)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as prose: "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def settings_with(view: View, base: str) -> tuple[Setting, ...]:
+    """The settings in which a method and an ablation of it were scored."""
+    return tuple(setting for setting in view.settings if len(pick(view.questions(base), setting)))

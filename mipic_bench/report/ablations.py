@@ -1,0 +1,55 @@
+"""What each component is worth: the stated questions as a forest plot and a table."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from mipic_bench.quality import Setting, pick
+from mipic_bench.report import Block, Drawn, Material, Section, Shown
+from mipic_bench.report._worth import bases
+from mipic_bench.tables import Column, Table
+
+
+class Ablations(Section):
+    """Remove one, add one."""
+
+    title = "Ablations"
+    order = 30
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        """Per setting: the plot, then the table of each method with ablations."""
+        view = material.view
+        for setting in view.settings:
+            yield Drawn("ablation_forest", setting=setting)
+            for base in bases(view):
+                answers = pick(view.questions(base), setting)
+                if len(answers):
+                    yield Shown(_table(setting, base, answers), setting=setting)
+
+
+def _table(setting: Setting, base: str, answers: pd.DataFrame) -> Table:
+    columns = (
+        Column("component", "component"),
+        Column("family", "family"),
+        Column("dim", "dim", "integer"),
+        Column("difference", "worth, ×100", "difference", "low", "high"),
+        Column("p_holm", "p (Holm)", "p"),
+        Column("verdict", "verdict with it"),
+        Column("wide", "interval beyond these tasks"),
+        Column("detectable", "detectable, ×100", "points"),
+        Column("seeds", "seeds", "integer"),
+        Column("tasks", "tasks", "integer"),
+        Column("excluded", "cells excluded", "integer"),
+    )
+    wide = [
+        "–" if low != low else f"[{100 * low:+.2f}, {100 * high:+.2f}]".replace("-", "−")
+        for low, high in zip(answers["low_wide"], answers["high_wide"], strict=True)
+    ]
+    note = (
+        f"Worth: {base} minus its ablation. The verdict stands on Holm's correction over the "
+        f"{int(answers['questions'].max())} questions of this setting; the intervals themselves are not corrected. "
+        "Detectable: the smallest difference that this many seeds show with 80 % power."
+    )
+    title = f"What each component of {base} is worth: {setting.title}"
+    frame = answers.assign(wide=wide).reset_index(drop=True)
+    return Table(f"ablations--{setting.slug}--{base}", title, frame, columns, note)

@@ -1,0 +1,52 @@
+"""Our numbers beside published ones."""
+
+from collections.abc import Iterator
+
+from mipic_bench.report import Block, Drawn, Material, Prose, Section, Shown
+from mipic_bench.tables import Column, Table
+
+_MOST = 500  # pairs printed in the page; the CSV has all
+
+
+class Published(Section):
+    """Curves of others over ours, and every pair with the reason why it may not be compared."""
+
+    title = "Published"
+    order = 100
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        """The figures, the pairs that may be compared, and the others."""
+        for setting in material.view.settings:
+            yield Drawn("published", setting=setting)
+        pairs = material.comparison
+        if pairs.empty:
+            return
+        fair = pairs["comparable"].astype(bool)
+        text = f"{int(fair.sum())} of {len(pairs)} pairs may be compared: same backbone, metric, split, protocol, precision."
+        yield Prose(text)
+        if fair.any():
+            yield Shown(Table("published--comparable", "Pairs that may be compared", pairs[fair].head(_MOST), _COLUMNS))
+        if (~fair).any():
+            note = f"The first {_MOST} of {int((~fair).sum())} pairs; `mipic-bench compare` writes all." * (
+                int((~fair).sum()) > _MOST
+            )
+            shown = pairs[~fair].head(_MOST)
+            yield Shown(Table("published--other", "Pairs that may not be compared", shown, _COLUMNS, note), open=False)
+
+
+_COLUMNS = (
+    Column("task", "task"),
+    Column("metric", "metric"),
+    Column("layer", "layer"),
+    Column("dim", "dim", "integer"),
+    Column("ours_method", "our method"),
+    Column("ours", "ours ×100", "score", "ours_low", "ours_high"),
+    Column("seeds", "seeds", "integer"),
+    Column("baseline_method", "their method"),
+    Column("baseline_backbone", "their backbone"),
+    Column("baseline", "theirs ×100", "score"),
+    Column("delta", "ours minus theirs, ×100", "difference"),
+    Column("reason", "not comparable because", "words"),
+    Column("source", "source"),
+    Column("locator", "where", "words"),
+)

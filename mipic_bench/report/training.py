@@ -1,0 +1,33 @@
+"""Training: what the terms did, and what it cost."""
+
+from collections.abc import Iterator
+
+from mipic_bench.figures.training_cost import training_costs
+from mipic_bench.report import Block, Drawn, Material, Section, Shown
+from mipic_bench.tables import Column, Table
+
+
+class Training(Section):
+    """Terms over training, and cost per method."""
+
+    title = "Training"
+    order = 80
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        """Per setting: both figures, then a line per run."""
+        for setting in material.view.settings:
+            yield Drawn("training_terms", setting=setting)
+            yield Drawn("training_cost", setting=setting)
+            costs = training_costs(material.view, setting)
+            if len(costs):
+                columns = (
+                    Column("method", "method"),
+                    Column("seed", "seed"),
+                    Column("steps", "steps", "integer"),
+                    Column("seconds", "seconds", "number"),
+                    Column("ms_per_step", "ms per step", "number"),
+                    Column("pairs_per_second", "pairs per second", "number"),
+                    Column("peak_memory_mb", "peak memory, MB", "integer"),
+                )
+                title = f"Cost of every run: {setting.title}"
+                yield Shown(Table(f"training--{setting.slug}", title, costs, columns), open=False, setting=setting)
