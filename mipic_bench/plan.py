@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import backbones, corpora, evaluators, results, tasks, trainer
+from mipic_bench import backbones, corpora, evaluators, failures, results, tasks, trainer
+from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
 from mipic_bench.recipe import Recipe, Resolved, resolve
 from mipic_bench.shapes import default_dims
@@ -20,7 +21,14 @@ UNIT = ["task", "split", "protocol"]  # what is scored as one piece of work, at 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything one command asks for. None means the default that DESIGN gives: every layer, the backbone's widths."""
+    """Everything one command asks for. None means the default that DESIGN gives: every layer, the backbone's widths.
+
+    Args:
+        checkpoint_every: seconds between two checkpoints of a training.
+        jobs: cells that run at the same time on this machine.
+        cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
+        retry: whether cells that failed before are run again.
+    """
 
     methods: tuple[Recipe, ...]
     backbones: tuple[str, ...] = ("minilm",)
@@ -38,6 +46,10 @@ class Request:
     device: str = "cpu"
     offline: bool = False
     keep_checkpoints: bool = False
+    checkpoint_every: float = 60.0
+    jobs: int = 1
+    cluster: str = ""
+    retry: bool = True
     results: Path = Path("results")
 
 
@@ -53,7 +65,7 @@ class Cell:
         seed: None for a method without training.
         identity: what decides the trained numbers; `key` is its digest.
         dims, layers: the budgets asked for.
-        status: "done", "pending", "stale" or "skipped".
+        status: "done", "pending", "stale", "failed" or "skipped".
         reason: why it is not done, or nothing.
         tasks: the tasks that are to be scored.
     """
@@ -130,7 +142,21 @@ def plan(request: Request, inputs: Inputs) -> list[Cell]:
         UserError: a recipe, width, layer, backbone, corpus or task that does not fit.
     """
     store = results.read(request.results)
-    return [_with_status(cell, request, inputs, store) for cell in _cells(request, inputs)]
+    failed = failures.read(request.results)
+    unique = {cell.run: cell for cell in _cells(request, inputs)}  # two names may stand for one cell
+    return [_with_status(cell, request, inputs, store.runs, failed) for cell in unique.values()]
+
+
+def refreshed(cell: Cell, request: Request, inputs: Inputs) -> Cell:
+    """Return a cell with its status as it is now: other processes may have worked on it since it was planned."""
+    run = results.read_run(request.results, cell.run)
+    fresh = replace(cell, status="pending", reason="", tasks=())
+    return _with_status(fresh, request, inputs, {cell.run: run} if run else {}, failures.read(request.results))
+
+
+def unit_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is scored as one piece of work: the values of `UNIT`."""
+    return tuple(str(entry[name]) for name in UNIT)
 
 
 def _cells(request: Request, inputs: Inputs) -> Iterator[Cell]:
@@ -186,20 +212,43 @@ def _within(
     return tuple(sorted(set(wanted))) if wanted else None
 
 
-def _with_status(cell: Cell, request: Request, inputs: Inputs, store: results.Store) -> Cell:
-    """Compare a cell with the finished runs: what is there, what is missing, and why."""
+def _with_status(
+    cell: Cell,
+    request: Request,
+    inputs: Inputs,
+    runs: Mapping[str, results.Run],
+    failed: Mapping[str, failures.Failure],
+) -> Cell:
+    """Compare a cell with the finished runs and the recorded failures: what is there, what is missing, and why."""
     if cell.recipe.trains and (refusal := _refusal(cell, inputs)):
         return replace(cell, status="skipped", reason=refusal)
-    if cell.run in store.runs:
-        missing = _missing(cell, request, inputs, store.runs[cell.run])
-        if not missing:
-            return replace(cell, status="done")
-        return replace(cell, tasks=tuple(missing), reason="; ".join(f"{task}: {why}" for task, why in missing.items()))
+    cell = _compared(cell, request, inputs, runs)
+    if cell.status != "done" and cell.run in failed:
+        return replace(cell, status="failed", reason=failed[cell.run].reason)
+    return cell
+
+
+def _compared(cell: Cell, request: Request, inputs: Inputs, runs: Mapping[str, results.Run]) -> Cell:
+    if cell.run in runs:
+        missing = _missing(cell, request, inputs, runs[cell.run])
+        reasons = [f"{task}: {why}" for task, why in missing.items()]
+        if request.keep_checkpoints and cell.recipe.trains and not _kept(cell, request):
+            reasons.append("its weights were not kept")
+        status = "pending" if reasons else "done"
+        return replace(cell, status=status, tasks=tuple(missing), reason="; ".join(reasons))
     everything = tuple(inputs.folds)
-    older = [run for run in store.runs.values() if run.provenance["cell"] == cell.labels]
+    older = [run.provenance for run in runs.values() if run.provenance["cell"] == cell.labels]
     if older:
-        return replace(cell, status="stale", tasks=everything, reason=_difference(older[-1].provenance, cell))
+        latest = max(older, key=lambda record: str(record.get("created", "")))
+        why = difference(latest.get("identity", {}), cell.identity)
+        return replace(cell, status="stale", tasks=everything, reason=why)
     return replace(cell, tasks=everything)
+
+
+def _kept(cell: Cell, request: Request) -> bool:
+    from mipic_bench import checkpoint
+
+    return checkpoint.kept(request.results / checkpoint.KEPT / cell.run) is not None
 
 
 def _refusal(cell: Cell, inputs: Inputs) -> str:
@@ -212,48 +261,31 @@ def _refusal(cell: Cell, inputs: Inputs) -> str:
 
 def _missing(cell: Cell, request: Request, inputs: Inputs, run: results.Run) -> dict[str, str]:
     """Return the tasks a finished run lacks, and why: not scored, budgets not scored, data or scorer changed."""
-    scored = {tuple(entry[name] for name in UNIT): entry for entry in run.provenance["scored"]}
+    scored = {unit_of(entry): entry for entry in run.provenance["scored"]}
     missing = {}
     for name, fold in inputs.folds.items():
         entry = scored.get((name, fold.split, request.protocol))
+        scorer = evaluators.evaluator(fold.data.family)
         if entry is None:
             missing[name] = "not scored yet"
         elif entry["digest"] != fold.data.digest:
-            missing[name] = "its data changed"
-        elif entry["evaluator_version"] != evaluators.evaluator(fold.data.family).version:
-            missing[name] = "its scorer changed"
-        elif budgets := _lacking(cell, request, name, fold.split, run.rows):
+            missing[name] = f"its data changed: {count(entry.get('rows'), len(fold.score), 'scored rows')}"
+        elif entry["evaluator_version"] != scorer.version:
+            missing[name] = f"its scorer changed: version {entry['evaluator_version']} -> {scorer.version}"
+        elif budgets := _lacking(cell, request, fold, scorer.precisions, run.rows):
             missing[name] = f"{budgets} budgets not scored yet"
     return missing
 
 
-def _lacking(cell: Cell, request: Request, task: str, split: str, rows: pd.DataFrame) -> int:
-    own = rows[(rows["task"] == task) & (rows["split"] == split) & (rows["protocol"] == request.protocol)]
-    there = set(zip(own["layer"], own["dim"], own["precision"], strict=True))
-    wanted = {(a, b, c) for a in cell.layers for b in cell.dims for c in request.precisions}
-    return len(wanted - there)
-
-
-def _difference(provenance: Mapping[str, Any], cell: Cell) -> str:
-    """Say what decides the numbers and is no longer the same, with both values."""
-    old, new = _flat(provenance.get("identity", {})), _flat(cell.identity)
-    changed = [
-        f"{name} changed: {_short(old.get(name))} -> {_short(new.get(name))}"
-        for name in sorted(old | new)
-        if old.get(name) != new.get(name)
+def _lacking(cell: Cell, request: Request, fold: tasks.Fold, precisions: Sequence[str], rows: pd.DataFrame) -> int:
+    """Return how many budgets were asked for and are not in the rows; precisions the family does not know are no budgets."""
+    own = rows[
+        (rows["task"] == fold.data.name) & (rows["split"] == fold.split) & (rows["protocol"] == request.protocol)
     ]
-    return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix.rstrip("."): value}
-    return {key: leaf for name, item in value.items() for key, leaf in _flat(item, f"{prefix}{name}.").items()}
-
-
-def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text[:12] + "..." if len(text) > 40 else text
+    there = set(zip(own["layer"], own["dim"], own["precision"], strict=True))
+    asked = [precision for precision in request.precisions if precision in precisions]
+    wanted = {(layer, dim, precision) for layer in cell.layers for dim in cell.dims for precision in asked}
+    return len(wanted - there)
 
 
 def pieces(values: Sequence[str] | None) -> list[str]:

@@ -1,7 +1,9 @@
-"""One cell from top to bottom: load, train, encode once, score every budget, write. And a plan's cells one after another."""
+"""One cell from top to bottom: load, train, encode once, score every budget, write."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -9,25 +11,40 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mipic_bench import backbones, evaluators, leakage, provenance, results, trainer
+from mipic_bench import backbones, checkpoint, evaluators, failures, provenance, results, trainer
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import Embeddings, encode
-from mipic_bench.evaluators import Score
-from mipic_bench.plan import UNIT, Cell, Inputs, Request
+from mipic_bench.errors import UserError
+from mipic_bench.plan import UNIT, Cell, Inputs, Request, unit_of
 from mipic_bench.progress import Reporter
+from mipic_bench.record import Scored, holds, joined, record_of
+from mipic_bench.rows import typed, union
+from mipic_bench.stopping import STOP
 from mipic_bench.tasks import Fold
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
-@dataclass(frozen=True)
-class Scored:
-    """The scores of one task, and what is written about them."""
+class ScoringError(RuntimeError):
+    """A task could not be scored; what the other tasks gave is kept."""
 
-    fold: Fold
-    scores: Sequence[Score]
-    seconds: float
+
+@dataclass(frozen=True)
+class Finished:
+    """What running a cell gave. Who has the results folder writes it; on a cluster that is not who computed it.
+
+    Args:
+        run: its name.
+        rows: the new rows.
+        record: the provenance, as if there had been no earlier run.
+        error: why a task could not be scored; the others were.
+    """
+
+    run: str
+    rows: pd.DataFrame
+    record: dict[str, Any]
+    error: ScoringError | None = None
 
 
 def resolve_device(device: str) -> str:
@@ -48,45 +65,133 @@ def resolve_dtype(dtype: str, device: str) -> str:
 
 
 def run_cell(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) -> pd.DataFrame:
-    """Run one cell: train (if the method trains), encode every text once, score each missing task, write the rows.
+    """Run one cell and write it: `compute`, then `write`.
 
     Returns:
         All rows of the run.
 
     Raises:
-        UserError, trainer.TrainingError: see `trainer.train`; nothing is written then.
+        UserError, trainer.TrainingError: see `compute`; nothing is written then.
+        ScoringError: a task could not be scored; the others are written.
     """
-    old = results.read_run(request.results, cell.run)
-    accelerator = Accelerator(cpu=request.device == "cpu", mixed_precision=_MIXED[request.dtype])
-    backbone = backbones.load(cell.backbone, pooling=cell.recipe.training.pooling, offline=request.offline)
-    backbone.to(accelerator.device)
-    history = _train(cell, backbone, inputs, accelerator, reporter) if cell.recipe.trains else trainer.History()
+    finished = compute(cell, request, inputs, reporter)
+    rows = write(finished, request.results)
+    if finished.error:
+        raise finished.error
+    checkpoint.remove(request.results / checkpoint.UNFINISHED / cell.run)
+    return rows
+
+
+def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) -> Finished:
+    """Run one cell: train (if the method trains), encode every text once, score each missing task. Writes no rows.
+
+    Raises:
+        UserError: what the cell was planned on changed since; see also `trainer.train`.
+        trainer.TrainingError: see `trainer.train`.
+        stopping.Stopped: the user wants to stop.
+    """
+    backbone = _loaded(cell, request, inputs)
+    training = _trained(cell, backbone, request, inputs, reporter) if cell.recipe.trains else {}
+    start = perf_counter()
     folds = [inputs.folds[name] for name in cell.tasks]
     embeddings = _encode(cell, backbone, folds, request, reporter)
-    scored = list(_score(cell, folds, embeddings, request, reporter))
+    errors: list[ScoringError] = []
+    scored = list(_score(cell, folds, embeddings, request, reporter, errors))
     rows = pd.DataFrame([row for item in scored for row in _rows(cell, item, request)], columns=list(results.COLUMNS))
-    record = _record(cell, backbone, history, scored, request, inputs, old.provenance if old else {})
-    return results.add_rows(request.results, cell.run, rows, record)
+    record = record_of(cell, backbone, training, scored, request, inputs)
+    record["scoring_seconds"] = perf_counter() - start
+    return Finished(cell.run, rows, record, errors[0] if errors else None)
 
 
-def _train(
-    cell: Cell, backbone: Backbone, inputs: Inputs, accelerator: Accelerator, reporter: Reporter
-) -> trainer.History:
+def write(finished: Finished, folder: Path) -> pd.DataFrame:
+    """Write what a cell gave, joined with what its run holds already; rows whose task or scorer changed are dropped.
+
+    Returns:
+        All rows of the run.
+
+    Raises:
+        UserError: the folder or the disk does not take it; nothing that was there is lost.
+    """
+    old = results.read_run(folder, finished.run)
+    if old is None:
+        rows, record = finished.rows, finished.record
+    else:
+        fresh = {unit_of(entry): entry for entry in finished.record["scored"]}
+        stale = [entry for entry in old.provenance["scored"] if not holds(entry, fresh.get(unit_of(entry)))]
+        gone = pd.MultiIndex.from_tuples([unit_of(entry) for entry in stale], names=UNIT)
+        kept = old.rows[~pd.MultiIndex.from_frame(old.rows[UNIT]).isin(gone)] if stale else old.rows
+        rows, record = union(kept, typed(finished.rows)), joined(old.provenance, finished.record)
+    if len(rows) or not finished.error:
+        results.write_run(folder, finished.run, rows, record)
+    return rows
+
+
+def _loaded(cell: Cell, request: Request, inputs: Inputs) -> Backbone:
+    """Load the backbone with its weights, and make sure that everything is still what the cell was planned on."""
+    backbone = backbones.load(cell.backbone, pooling=cell.recipe.training.pooling, offline=request.offline)
+    found = {"weights": backbone.weights_digest, "tokenizer": backbone.tokenizer_digest}
+    expected = {name: cell.identity["backbone"][name] for name in found}
+    if cell.recipe.trains:
+        found["corpus"], expected["corpus"] = inputs.corpus(cell.corpus).digest, cell.identity["corpus"]["digest"]
+    for what, digest in found.items():
+        if digest != expected[what]:
+            values = f"sha256 {expected[what][:12]}... was planned, {digest[:12]}... is there now"
+            raise UserError(cell.run, f"the {what} changed after the plan was made: {values}", "give the command again")
+    return backbone.to(request.device)
+
+
+def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter) -> dict[str, Any]:
+    """Bring the backbone to the cell's trained weights: those kept of an earlier run, else by training. Returns its record."""
+    place = request.results / checkpoint.KEPT / cell.run
+    if not request.cluster and (head := checkpoint.kept(place)):
+        backbone.model.load_state_dict(backbones.load(str(place), **head["readout"]).model.state_dict())
+        reporter.say(f"{cell.run}: not trained again, its weights were kept")
+        return dict(head["training"])
+    history = _train(cell, backbone, request, inputs, reporter)
+    training = {
+        "steps": history.steps,
+        "seconds": history.seconds,
+        "pairs_per_second": history.pairs / history.seconds if history.seconds else 0.0,
+        "peak_memory_mb": provenance.peak_memory_mb(),
+        "weights": checkpoint.weights_digest(backbone.model),
+        "history": history.entries,
+    }
+    if request.keep_checkpoints:
+        size = checkpoint.keep(place, backbone, {"run": cell.run, "key": cell.key, "training": training})
+        reporter.say(f"{cell.run}: kept its weights, {size / 1e6:.1f} MB")
+    return training
+
+
+def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter) -> trainer.History:
     assert cell.seed is not None
+    accelerator = _accelerator(request)
+    place = request.results / checkpoint.UNFINISHED / cell.run
+    saver = checkpoint.Saver(place, request.checkpoint_every, STOP.requested, lambda text: reporter.say(text))
     with reporter.bar(f"train {cell.recipe.method}") as update:
-        return trainer.train(
-            backbone,
-            cell.recipe,
-            inputs.corpus(cell.corpus),
-            cell.seed,
-            accelerator,
-            lambda step, steps, entry: update(step, steps, f"loss {entry['loss']:.3f}"),
-        )
+
+        def on_step(step: int, steps: int, entry: Mapping[str, Any]) -> None:
+            update(step, steps, f"loss {entry['loss']:.3f}")
+            STOP.check()
+
+        corpus = inputs.corpus(cell.corpus)
+        keeper = None if request.cluster else saver
+        return trainer.train(backbone, cell.recipe, corpus, cell.seed, accelerator, on_step, saver=keeper)
+
+
+def _accelerator(request: Request) -> Accelerator:
+    if request.device != "cpu" and "WORLD_SIZE" not in os.environ:  # accelerate launch hands out the cards itself
+        os.environ["ACCELERATE_TORCH_DEVICE"] = request.device
+    return Accelerator(cpu=request.device == "cpu", mixed_precision=_MIXED[request.dtype])
 
 
 def _encode(cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Request, reporter: Reporter) -> Embeddings:
-    texts = (text for fold in folds for text in evaluators.evaluator(fold.data.family).texts(fold))
+    texts = (text for fold in folds for text in evaluators.evaluator(fold.data.family).texts(fold, request.precisions))
     with reporter.bar(f"encode {cell.recipe.method}") as update:
+
+        def on_batch(done: int, total: int) -> None:
+            update(done, total, "")
+            STOP.check()
+
         return encode(
             backbone,
             texts,
@@ -94,21 +199,34 @@ def _encode(cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Requ
             max_length=min(cell.recipe.training.max_length, backbone.max_length),
             device=next(backbone.parameters()).device,
             dtype=DTYPES[request.dtype],
-            on_batch=lambda done, total: update(done, total, ""),
+            on_batch=on_batch,
         )
 
 
 def _score(
-    cell: Cell, folds: Sequence[Fold], embeddings: Embeddings, request: Request, reporter: Reporter
+    cell: Cell,
+    folds: Sequence[Fold],
+    embeddings: Embeddings,
+    request: Request,
+    reporter: Reporter,
+    errors: list[ScoringError],
 ) -> Iterator[Scored]:
+    """Score every task; one that cannot be scored goes to `errors`, and the others are scored all the same."""
+    budgets = (cell.layers, cell.dims, request.precisions)
     with reporter.bar(f"score {cell.recipe.method}") as update:
         for done, fold in enumerate(folds, start=1):
             start = perf_counter()
             scorer = evaluators.evaluator(fold.data.family)
-            budgets = (cell.layers, cell.dims, request.precisions)
-            scores = list(scorer.score(fold, embeddings, *budgets, request.protocol))
-            yield Scored(fold, scores, perf_counter() - start)
+            try:
+                scores = list(scorer.score(fold, embeddings, *budgets, request.protocol))
+            except Exception as error:
+                wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")
+                wrapped.__cause__ = error
+                errors.append(wrapped)
+                continue
+            yield Scored(fold, scores, perf_counter() - start, tuple(scorer.notes))
             update(done, len(folds), fold.data.name)
+            STOP.check()
 
 
 def _rows(cell: Cell, item: Scored, request: Request) -> Iterator[dict[str, Any]]:
@@ -116,75 +234,3 @@ def _rows(cell: Cell, item: Scored, request: Request) -> Iterator[dict[str, Any]
     labels = {"family": data.family, "task": data.name, "split": item.fold.split, "protocol": request.protocol}
     for score in item.scores:
         yield {"run": cell.run, **cell.labels, **labels, **vars(score)}
-
-
-def _record(
-    cell: Cell,
-    backbone: Backbone,
-    history: trainer.History,
-    scored: Sequence[Scored],
-    request: Request,
-    inputs: Inputs,
-    old: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the provenance of a run; what an earlier run scored and this one did not stays."""
-    entries = [_entry(cell, item, request, inputs) for item in scored]
-    fresh = {tuple(entry[name] for name in UNIT) for entry in entries}
-    kept = [entry for entry in old.get("scored", []) if tuple(entry[name] for name in UNIT) not in fresh]
-    recipe = cell.recipe
-    return {
-        "key": cell.key,
-        "cell": cell.labels,
-        "identity": cell.identity,
-        "recipe": {
-            "title": recipe.title,
-            "source": recipe.source,
-            "deviations": recipe.deviations,
-            **recipe.identity(),
-        },
-        "backbone": {
-            "source": backbone.source,
-            "licence": backbone.licence,
-            **vars(backbone.shape),
-            **vars(backbone.readout),
-        },
-        "trained_dims": recipe.nesting.dims if recipe.trains else (),
-        "training": {
-            "steps": history.steps,
-            "seconds": history.seconds,
-            "pairs_per_second": history.pairs / history.seconds if history.seconds else 0.0,
-            "peak_memory_mb": provenance.peak_memory_mb(),
-            "history": history.entries,
-        }
-        if recipe.trains
-        else {},
-        "scored": kept + entries,
-        "dtype": request.dtype,
-        "versions": provenance.versions(),
-        "git": provenance.commit(),
-        "device": provenance.device(request.device),
-        "created": provenance.now(),
-    }
-
-
-def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs) -> dict[str, Any]:
-    """Return what the provenance says of one scored task."""
-    data = item.fold.data
-    entry: dict[str, Any] = {
-        "task": data.name,
-        "family": data.family,
-        "split": item.fold.split,
-        "protocol": request.protocol,
-        "digest": data.digest,
-        "source": data.source,
-        "evaluator_version": evaluators.evaluator(data.family).version,
-        "layers": cell.layers,
-        "dims": cell.dims,
-        "precisions": request.precisions,
-        "seconds": item.seconds,
-        "notes": (*data.notes, *item.fold.notes),
-    }
-    if cell.recipe.trains:
-        found = leakage.leakage(inputs.corpus(cell.corpus), item.fold)
-        entry["leakage"] = {"rows": found.rows, "leaked_rows": found.leaked_rows, "leaked_texts": found.leaked_texts}
-    return entry

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from mipic_bench.backbones import Backbone
+from mipic_bench.checkpoint import Saver
 from mipic_bench.corpora import Corpus
 from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
@@ -104,8 +106,8 @@ class Batches:
         full, rest = divmod(len(self.lengths), self.batch_size)
         return full + (rest >= 2)  # one example alone has no negatives
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from the batch `start` (0, 1, ...) on."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
         order = torch.randperm(len(self.lengths), generator=generator)
         pieces = []
@@ -113,7 +115,8 @@ class Batches:
             by_length = bucket[self.lengths[bucket].argsort(stable=True)]
             pieces += [piece for piece in by_length.split(self.batch_size) if len(piece) >= 2]
         draws = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
-        for place, draw in zip(torch.randperm(len(pieces), generator=generator), draws, strict=True):
+        places = torch.randperm(len(pieces), generator=generator)
+        for place, draw in zip(places[start:], draws[start:], strict=True):
             yield self.collate(pieces[place], draw)
 
     def collate(self, examples: torch.Tensor, draw: int = 0) -> Batch:
@@ -140,8 +143,9 @@ def train(
     accelerator: Accelerator,
     on_step: Callable[[int, int, dict[str, Any]], None] | None = None,
     log_every: int = 10,
+    saver: Saver | None = None,
 ) -> History:
-    """Train a backbone in place by a recipe.
+    """Train a backbone in place by a recipe; go on where a checkpoint of this very training stands.
 
     Args:
         backbone: changed in place; left in evaluation mode.
@@ -151,6 +155,8 @@ def train(
         accelerator: device, precision, accumulation.
         on_step: called after every optimizer step with (step, steps, entry).
         log_every: steps between two entries of the history.
+        saver: keeps and gives back the training's checkpoint; what was interrupted ends in the same weights, bit for
+            bit on the CPU in float32 with the same number of threads.
 
     Returns:
         The history.
@@ -168,21 +174,31 @@ def train(
         batches.teacher = teacher_vectors(backbone, batches.texts, settings.max_length)
     objective = Objective(backbone, recipe, seed)
     optimizer = make_optimizer(objective, settings)
-    steps = min(settings.max_steps or 10**12, settings.epochs * math.ceil(len(batches) / settings.accumulation))
+    steps = step_count(len(batches), settings)
     objective, optimizer = accelerator.prepare(objective, optimizer)
     objective.train()
-    history, start = History(), perf_counter()
-    for step, window in enumerate(_windows(batches, settings, steps), start=1):
+    resumed = saver.resume(objective, optimizer, accelerator.scaler) if saver else None
+    history = History(**resumed["history"]) if resumed else History()
+    start = perf_counter() - history.seconds
+    for window in _windows(batches, settings, steps, history.steps):
+        step = history.steps + 1
         set_rate(optimizer, settings, step, steps)
         entry = _step(objective, optimizer, window, recipe.terms, settings, accelerator, step)
         history.pairs += sum(len(batch.same) for batch in window)
+        history.steps, history.seconds = step, perf_counter() - start
         if step % log_every == 0 or step in (1, steps):
             history.entries.append(entry)
+        if saver is not None:
+            saver.offer(objective, optimizer, accelerator.scaler, {"history": vars(history)}, last=step == steps)
         if on_step is not None:
             on_step(step, steps, entry)
-    history.steps, history.seconds = steps, perf_counter() - start
     backbone.eval()
     return history
+
+
+def step_count(batches: int, settings: Training) -> int:
+    """Return the number of optimizer steps of a training with so many batches per epoch."""
+    return min(settings.max_steps or 10**12, settings.epochs * math.ceil(batches / settings.accumulation))
 
 
 def check_views(backbone: Backbone, corpus: Corpus) -> None:
@@ -236,18 +252,15 @@ def set_rate(optimizer: Any, settings: Training, step: int, steps: int) -> None:
         group["lr"] = rate(settings, step, steps) * group["factor"]
 
 
-def _windows(batches: Batches, settings: Training, steps: int) -> Iterator[list[Batch]]:
-    """Yield the batches of each optimizer step."""
-    done = 0
-    for epoch in range(settings.epochs):
-        window: list[Batch] = []
-        for place, batch in enumerate(batches.epoch(epoch), start=1):
-            window.append(batch)
-            if len(window) == settings.accumulation or place == len(batches):
-                yield window
-                window, done = [], done + 1
-                if done == steps:
-                    return
+def _windows(batches: Batches, settings: Training, steps: int, done: int) -> Iterator[list[Batch]]:
+    """Yield the batches of each optimizer step that is not done yet."""
+    per_epoch = math.ceil(len(batches) / settings.accumulation)
+    while done < steps:
+        epoch, within = divmod(done, per_epoch)
+        rest = batches.epoch(epoch, within * settings.accumulation)
+        while done < steps and (window := list(islice(rest, settings.accumulation))):
+            yield window
+            done += 1
 
 
 def _step(
@@ -271,7 +284,7 @@ def _step(
         accelerator.backward(total)
     if settings.clip is not None:
         norm = float(accelerator.clip_grad_norm_(objective.parameters(), settings.clip))
-        if not math.isfinite(norm):
+        if not math.isfinite(norm) and accelerator.scaler is None:  # float16 finds its scale by overflowing at first
             raise TrainingError(f"step {step}: the gradient norm is {norm}; lower the learning rate")
     optimizer.step()
     optimizer.zero_grad()

@@ -1,0 +1,107 @@
+"""The provenance of a run: what it was made with, and what was scored in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mipic_bench import evaluators, leakage, provenance
+from mipic_bench.backbones import Backbone
+from mipic_bench.evaluators import Score
+from mipic_bench.plan import Cell, Inputs, Request, unit_of
+from mipic_bench.tasks import Fold
+
+RETRAINED = "scored on a second training of the run, whose weights are not bit for bit those of the first"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one task, and what is written about them."""
+
+    fold: Fold
+    scores: Sequence[Score]
+    seconds: float
+    notes: Sequence[str]
+
+
+def record_of(
+    cell: Cell,
+    backbone: Backbone,
+    training: Mapping[str, Any],
+    scored: Sequence[Scored],
+    request: Request,
+    inputs: Inputs,
+) -> dict[str, Any]:
+    """Return the provenance of a run, as if it had been made in one piece.
+
+    Args:
+        cell: what was run.
+        backbone: what it was run on.
+        training: steps, seconds, losses, the weights' digest; empty for a method without training.
+        scored: one per task.
+        request: for dtype, device, protocol and precisions.
+        inputs: for the corpus, whose overlap with each task is counted.
+    """
+    recipe = cell.recipe
+    told = {"title": recipe.title, "source": recipe.source, "deviations": recipe.deviations}
+    known = {"source": backbone.source, "licence": backbone.licence}
+    return {
+        "key": cell.key,
+        "cell": cell.labels,
+        "identity": cell.identity,
+        "recipe": {**told, **recipe.identity()},
+        "backbone": {**known, **vars(backbone.shape), **vars(backbone.readout)},
+        "trained_dims": recipe.nesting.dims if recipe.trains else (),
+        "training": training,
+        "scored": [_entry(cell, item, request, inputs, training) for item in scored],
+        "dtype": request.dtype,
+        "versions": provenance.versions(),
+        "git": provenance.commit(),
+        "device": provenance.device(request.device),
+        "created": provenance.now(),
+    }
+
+
+def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the provenance says of one scored task."""
+    data = item.fold.data
+    entry: dict[str, Any] = {
+        "task": data.name,
+        "family": data.family,
+        "split": item.fold.split,
+        "protocol": request.protocol,
+        "digest": data.digest,
+        "rows": len(item.fold.score),
+        "source": data.source,
+        "evaluator_version": evaluators.evaluator(data.family).version,
+        "layers": cell.layers,
+        "dims": cell.dims,
+        "precisions": request.precisions,
+        "seconds": item.seconds,
+        "notes": (*data.notes, *item.fold.notes, *item.notes),
+    }
+    if cell.recipe.trains:
+        found = leakage.leakage(inputs.corpus(cell.corpus), item.fold)
+        entry["leakage"] = {"rows": found.rows, "leaked_rows": found.leaked_rows, "leaked_texts": found.leaked_texts}
+        entry["weights"] = training["weights"]
+    return entry
+
+
+def holds(entry: Mapping[str, Any], fresh: Mapping[str, Any] | None) -> bool:
+    """Say whether what was scored before still holds beside what was scored now."""
+    same = ("digest", "evaluator_version")
+    return fresh is None or all(entry[name] == fresh[name] for name in same)
+
+
+def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a run that was added to: every task that was ever scored, at all its budgets."""
+    entries = {unit_of(entry): entry for entry in old["scored"]}
+    for entry in new["scored"]:
+        before = entries.get(unit_of(entry))
+        if entry.get("weights") != old["training"].get("weights"):
+            entry = {**entry, "notes": [*entry["notes"], RETRAINED]}
+        if before is not None and holds(before, entry):
+            wider = {name: sorted({*before[name], *entry[name]}) for name in ("layers", "dims", "precisions")}
+            entry = {**entry, **wider, "notes": list(dict.fromkeys([*before["notes"], *entry["notes"]]))}
+        entries[unit_of(entry)] = entry
+    slower = max(old.get("scoring_seconds") or 0.0, new["scoring_seconds"])
+    return {**new, "scored": list(entries.values()), "scoring_seconds": slower}
