@@ -1,0 +1,257 @@
+"""A recipe as a loss for sentence-transformers: `MipicLoss(model)` where `MatryoshkaLoss(model, ...)` would stand."""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import pad
+
+from mipic_bench.backbones import Backbone, Readout, architectures
+from mipic_bench.backbones.model import catching
+from mipic_bench.backbones.probing import probe
+from mipic_bench.errors import UserError, raise_all
+from mipic_bench.methods import find
+from mipic_bench.objectives import Term
+from mipic_bench.recipe import Recipe, resolve
+from mipic_bench.states import States, pool
+from mipic_bench.trainer import head_generator
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Features = dict[str, Any]
+_POOLING = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+_WITHOUT_EFFECT = ("Normalize", "Dropout")  # modules behind the pooling that leave directions as they are
+_PADDED = ("attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """Keeps modules out of sight of `torch.nn.Module`, which would count their weights twice."""
+
+    backbone: Backbone
+    teacher: Any
+
+
+class MipicLoss(torch.nn.Module):
+    r"""Any recipe with terms, as a loss of a `SentenceTransformerTrainer`.
+
+    All columns of a batch go through the model as one batch of rows, once; the terms read the hidden states that the blocks
+    write. The value is that of this project's own trainer on the same batch. Rows of a dataset: one column of texts (two
+    dropout views of each), pairs, or triplets; a `score` or `label` column holds the gold similarities of scored pairs.
+
+    The trainable heads of the terms are part of the loss and are trained with it, at the trainer's rate; this project's own
+    trainer has them learn at twice that rate (`learning_rate_mapping={r"heads\..*": 4e-5}` does so here). Like all weights
+    inside losses of sentence-transformers they are not synchronized between several processes.
+
+    Args:
+        model: a `SentenceTransformer` of a transformer and a pooling (cls, mean or last token).
+        recipe: a method's name as `mipic-bench list methods` gives it, the path of a TOML file, or a `Recipe`.
+        changes: TOML assignments put over the recipe, as `--set` takes them.
+        backbone: the table name of the model, for what a recipe changes on backbones known to it.
+        seed: of the heads' first values and of what terms draw at random.
+        components: return every weighted term under its name instead of their sum; the trainer adds and logs them.
+
+    Raises:
+        UserError: a recipe without terms, unknown or made for other shapes; a model that is read out in another way.
+
+    Example::
+
+        model = SentenceTransformer("microsoft/mpnet-base")
+        loss = MipicLoss(model, "mipic")
+        SentenceTransformerTrainer(model=model, train_dataset=pairs, loss=loss).train()
+    """
+
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        recipe: str | Recipe = "mipic",
+        *,
+        changes: Sequence[str] = (),
+        backbone: str = "",
+        seed: int = 0,
+        components: bool = False,
+    ) -> None:
+        super().__init__()
+        view = _view(model)
+        self.recipe = resolve(_one(recipe, changes), view.shape, backbone)
+        if not self.recipe.trains:
+            raise UserError(
+                f"recipe {self.recipe.method}", "has no terms, so it is no loss", "take another, such as 'mipic'"
+            )
+        self.model = model
+        self.seed, self.step, self.components = seed, 0, components
+        terms = self.recipe.terms
+        heads = {name: term.heads(self.recipe.nesting, head_generator(seed, name)) for name, term in terms.items()}
+        self.heads = torch.nn.ModuleDict({name: head for name, head in heads.items() if head is not None})
+        teacher = deepcopy(model).eval().requires_grad_(False) if _needs_teacher(terms.values()) else None
+        self._hidden = _Hidden(view, teacher)
+
+    def forward(
+        self, sentence_features: Iterable[Features], labels: torch.Tensor | None = None
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the weighted sum of the recipe's terms on a batch, or each of them if `components` was asked for.
+
+        Args:
+            sentence_features: per column of the dataset what the model's `preprocess` gave: `input_ids` and `attention_mask`,
+                both (batch, token).
+            labels: (batch,) gold similarities of scored pairs; None otherwise.
+        """
+        values = self.terms(sentence_features, labels)
+        weighted = {name: self.recipe.terms[name].weight * value for name, value in values.items()}
+        return weighted if self.components else torch.stack(list(weighted.values())).sum()
+
+    def terms(
+        self, sentence_features: Iterable[Features], labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Return the unweighted value of each term on a batch; arguments as `forward` has them."""
+        columns = list(sentence_features)
+        self._check(columns, labels)
+        # unlabelled text is its own positive: two dropout views of it in one forward
+        columns = columns * 2 if len(columns) == 1 else columns
+        states = self._states(columns, labels)
+        self.step += self.training
+        return {
+            name: term.loss(states, self.recipe.nesting, self.heads[name] if name in self.heads else None)  # noqa: SIM401
+            for name, term in self.recipe.terms.items()
+        }
+
+    def _states(self, columns: Sequence[Features], labels: torch.Tensor | None) -> States:
+        """Run the model once over all columns and gather what the terms read."""
+        backbone = self._hidden.backbone
+        features = merge(columns, backbone.pad_id, backbone.tokenizer.padding_side)
+        ids, mask = features["input_ids"], features["attention_mask"]
+        special = torch.isin(ids, torch.tensor(sorted(backbone.special_ids), device=ids.device)) & mask.bool()
+        scores = None if labels is None else labels.detach().float()
+        known: dict[str, Any] = {"teacher": self._teacher(dict(features))} if self._hidden.teacher is not None else {}
+        return States(
+            hidden=self._read(dict(features)),
+            mask=mask,
+            special=special,
+            pooling=backbone.readout.pooling,
+            parts=len(columns),
+            same=_same(ids * mask, len(columns)),
+            scores=scores,
+            draw=self._draw(),
+            **known,
+        )
+
+    def _draw(self) -> int:
+        """Return the seed of what terms draw at random in this step."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        return int(torch.randint(2**62, (), generator=generator))
+
+    def _read(self, features: Features) -> dict[int, torch.Tensor]:
+        """Return layer -> token states, (row, token, dim), from one pass through the model as it is wrapped now."""
+        backbone, layers = self._hidden.backbone, self.recipe.layers
+        caught: dict[int, torch.Tensor] = {}
+        with catching(backbone.blocks, layers, caught):
+            last = self.model(features)["token_embeddings"]
+        norm = backbone.final_norm if backbone.readout.layer_readout == "final_norm" else None
+        depth = backbone.shape.depth
+        read = {layer: caught[layer] if norm is None else norm(caught[layer]) for layer in layers if layer < depth}
+        return read | ({depth: last} if depth in layers else {})
+
+    def _teacher(self, features: Features) -> torch.Tensor:
+        """Return the vectors of the model as it was, (row, dim)."""
+        with torch.no_grad():
+            mask = features["attention_mask"]
+            tokens = self._hidden.teacher.to(mask.device)[0](features)["token_embeddings"]
+            return pool(tokens, mask, self._hidden.backbone.readout.pooling)
+
+    def _check(self, columns: Sequence[Features], labels: torch.Tensor | None) -> None:
+        """Refuse batches that the terms cannot read."""
+        where = f"loss {self.recipe.method}"
+        if not 1 <= len(columns) <= 3:
+            raise UserError(where, f"the dataset has {len(columns)} columns of text", "give one, two or three")
+        if any("cu_seq_lens_q" in column or "attention_mask" not in column for column in columns):
+            raise UserError(where, "the rows of a batch are packed into one", "set model[0].unpad_inputs = False")
+        if len(columns) == 1 and self.training and not self._hidden.backbone.has_dropout:
+            what = "the model has no dropout, so the two views of each text would be equal"
+            raise UserError(where, what, "give pairs or triplets")
+        kind = "scored" if labels is not None else ("text", "pairs", "triplets")[len(columns) - 1]
+        told = {name: term.refusal(kind) for name, term in self.recipe.terms.items()}
+        raise_all([UserError(f"{where}: terms.{name}", why, "take other data") for name, why in told.items() if why])
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Return what the model card of sentence-transformers says of the loss."""
+        return {"recipe": self.recipe.method, **self.recipe.identity()}
+
+
+def merge(columns: Sequence[Features], pad_id: int, side: str) -> Features:
+    """Put the columns of a batch under each other: rows = columns x batch, padded to one length.
+
+    Args:
+        columns: per column `input_ids` and `attention_mask`, (batch, token) with lengths of their own.
+        pad_id: what fills `input_ids`.
+        side: where a row is filled, "left" or "right".
+
+    Returns:
+        (row, token) tensors; other values, the same for every column, are kept.
+    """
+    longest = max(column["input_ids"].shape[1] for column in columns)
+
+    def wide(column: Features, name: str) -> torch.Tensor:
+        missing = longest - column[name].shape[1]
+        return pad(
+            column[name], (missing, 0) if side == "left" else (0, missing), value=pad_id if name == "input_ids" else 0
+        )
+
+    names = ["input_ids", *(name for name in _PADDED if all(name in column for column in columns))]
+    kept = {name: value for name, value in columns[0].items() if not isinstance(value, torch.Tensor)}
+    return kept | {name: torch.cat([wide(column, name) for column in columns]) for name in names}
+
+
+def _same(rows: torch.Tensor, parts: int) -> torch.Tensor:
+    """Return where two examples hold an equal text, (batch, batch): their positives, or an anchor and a positive."""
+    anchors, positives = rows.chunk(parts)[:2]
+
+    def equal(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (one.unsqueeze(1) == other.unsqueeze(0)).all(-1)
+
+    return equal(positives, positives) | equal(anchors, positives)
+
+
+def _one(recipe: str | Recipe, changes: Sequence[str]) -> Recipe:
+    """Return the one method that is meant."""
+    found = find([recipe], changes) if isinstance(recipe, str) else [recipe]
+    if len(found) > 1:
+        names = ", ".join(one.method for one in found[:5])
+        raise UserError("recipe", f"'{recipe}' stands for {len(found)} methods: {names}, ...", "name one")
+    return found[0]
+
+
+def _needs_teacher(terms: Iterable[Term]) -> bool:
+    return any(term.needs_teacher for term in terms)
+
+
+def _view(model: "SentenceTransformer") -> Backbone:
+    """Return a view of a sentence-transformers model as a backbone; it shares the model's weights.
+
+    Raises:
+        UserError: it is not a transformer with a pooling that is known here, or its vectors pass another trained module.
+    """
+    modules = list(model)
+    kinds = [type(module).__name__ for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        raise UserError(
+            "model", f"its modules are {', '.join(kinds)}", "take one that begins with Transformer, Pooling"
+        )
+    other = [kind for kind in kinds[2:] if kind not in _WITHOUT_EFFECT]
+    if other:
+        what = f"its {other[0]} module stands behind the pooling, where hidden states do not show it"
+        raise UserError("model", what, "take the module off: SentenceTransformer(modules=[model[0], model[1]])")
+    transformer: Any = modules[0]
+    pooling: Any = modules[1]
+    if pooling.pooling_mode not in _POOLING:
+        what = f"its pooling is {pooling.pooling_mode}; known here are {', '.join(_POOLING)}"
+        raise UserError("model", what, "build it with one of those")
+    inner = transformer.auto_model
+    if not pooling.include_prompt:
+        raise UserError("model", "its pooling leaves prompts out", "build it with include_prompt=True")
+    # an unlisted architecture must run to be known: on a copy, whatever device and mode the model is in
+    architecture = architectures.known(inner.config.model_type) or probe(deepcopy(inner).cpu().float().eval(), "model")
+    readout = Readout(_POOLING[pooling.pooling_mode], "final_norm" if architecture.final_norm else "raw")
+    return Backbone(inner, transformer.tokenizer, architecture, readout, name="model", source="")
