@@ -125,7 +125,6 @@ class MipicLoss(torch.nn.Module):
         ids, mask = features["input_ids"], features["attention_mask"]
         special = torch.isin(ids, torch.tensor(sorted(backbone.special_ids), device=ids.device)) & mask.bool()
         scores = None if labels is None else labels.detach().float()
-        known: dict[str, Any] = {"teacher": self._teacher(dict(features))} if self._hidden.teacher is not None else {}
         return States(
             hidden=self._read(dict(features)),
             mask=mask,
@@ -135,7 +134,7 @@ class MipicLoss(torch.nn.Module):
             same=_same(ids * mask, len(columns)),
             scores=scores,
             draw=self._draw(),
-            **known,
+            teacher=self._teacher(dict(features)),
         )
 
     def _draw(self) -> int:
@@ -154,8 +153,10 @@ class MipicLoss(torch.nn.Module):
         read = {layer: caught[layer] if norm is None else norm(caught[layer]) for layer in layers if layer < depth}
         return read | ({depth: last} if depth in layers else {})
 
-    def _teacher(self, features: Features) -> torch.Tensor:
-        """Return the vectors of the model as it was, (row, dim)."""
+    def _teacher(self, features: Features) -> torch.Tensor | None:
+        """Return the vectors of the model as it was, (row, dim), when a term needs them."""
+        if self._hidden.teacher is None:
+            return None
         with torch.no_grad():
             mask = features["attention_mask"]
             tokens = self._hidden.teacher.to(mask.device)[0](features)["token_embeddings"]
@@ -205,13 +206,16 @@ def merge(columns: Sequence[Features], pad_id: int, side: str) -> Features:
 
 
 def _same(rows: torch.Tensor, parts: int) -> torch.Tensor:
-    """Return where two examples hold an equal text, (batch, batch): their positives, or an anchor and a positive."""
+    """Return where two examples hold an equal text, (batch, batch), as the trainer's own batches do.
+
+    [n, j]: positive j repeats n's positive or its anchor, or anchor j repeats n's.
+    """
     anchors, positives = rows.chunk(parts)[:2]
 
     def equal(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        return (one.unsqueeze(1) == other.unsqueeze(0)).all(-1)
+        return (one.unsqueeze(1) == other).all(-1)
 
-    return equal(positives, positives) | equal(anchors, positives)
+    return equal(positives, positives) | equal(anchors, positives) | equal(anchors, anchors)
 
 
 def _one(recipe: str | Recipe, changes: Sequence[str]) -> Recipe:

@@ -10,12 +10,17 @@ from mipic_bench.corpora import Corpus
 from mipic_bench.errors import UserError
 from mipic_bench.export import sentence_transformer
 from mipic_bench.methods import catalog
-from mipic_bench.trainer import Batches, Objective
+from mipic_bench.trainer import Batches, Objective, teacher_vectors
 
 # sentence-transformers imports what transformers 5.17, our lower bound, scripts; torch 2.13 warns of that
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
-ANCHORS = ["A cat sleeps.", "Prices of bread rose again in the city last week.", "He runs.", "A dog barks at night."]
+ANCHORS = [
+    "A cat sleeps.",
+    "Prices of bread rose again in the city last week.",
+    "A cat sleeps.",
+    "A dog barks at night.",
+]
 POSITIVES = ["A cat is asleep on the mat.", "Bread costs more.", "He is running in the park.", "A dog barks at night."]
 NEGATIVES = ["A dog is awake.", "Bread is cheap.", "She sits still.", "It is silent, says the old man."]
 COLUMNS = {"text": (ANCHORS,), "pairs": (ANCHORS, POSITIVES), "triplets": (ANCHORS, POSITIVES, NEGATIVES)}
@@ -49,8 +54,10 @@ def ours(folder, loss, columns, scores=None):
     kind = "scored" if scores else {1: "text", 2: "pairs", 3: "triplets"}[len(columns)]
     corpus = Corpus("test", kind, dict(zip(names, columns, strict=False)), scores, "", "", ())
     recipe = loss.recipe
-    draw = loss._draw()
-    batch = Batches(backbone, corpus, recipe.training, seed=0).collate(torch.arange(len(columns[0])), draw)
+    batches = Batches(backbone, corpus, recipe.training, seed=0)
+    if any(term.needs_teacher for term in recipe.terms.values()):
+        batches.teacher = teacher_vectors(backbone, batches.texts, recipe.training.max_length)
+    batch = batches.collate(torch.arange(len(columns[0])), loss._draw())
     return Objective(backbone, recipe, seed=loss.seed).eval()(batch)
 
 
@@ -66,6 +73,23 @@ def test_its_value_is_that_of_our_own_trainer(model, folder, method, kind, monke
         torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5)
     total = sum(loss.recipe.terms[name].weight * value for name, value in expected.items())
     torch.testing.assert_close(loss(features(model, COLUMNS[kind]), None), total, rtol=2e-4, atol=2e-5)
+
+
+def test_a_teacher_is_the_model_as_it_was(model, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    frozen = 'terms.sim = {term = "similarity_distillation", teacher = "frozen"}'
+    loss = MipicLoss(model, "mrl", changes=[frozen]).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 1.1
+    found = loss.terms(features(model, COLUMNS["pairs"]))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight /= 1.1
+    same = loss.terms(features(model, COLUMNS["pairs"]))
+    expected = ours(folder, loss, COLUMNS["pairs"])
+    torch.testing.assert_close(same["sim"], expected["sim"], rtol=2e-4, atol=2e-5)
+    assert not torch.allclose(found["sim"], same["sim"])
 
 
 def test_scored_pairs(model, folder, monkeypatch, tmp_path):
