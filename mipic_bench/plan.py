@@ -13,6 +13,7 @@ import pandas as pd
 from mipic_bench import backbones, corpora, evaluators, failures, results, tasks, trainer
 from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
+from mipic_bench.prompts import Prompts
 from mipic_bench.recipe import Recipe, Resolved, resolve
 from mipic_bench.shapes import default_dims
 
@@ -28,6 +29,8 @@ class Request:
         jobs: cells that run at the same time on this machine.
         cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
         retry: whether cells that failed before are run again.
+        prompts: what stands before every text that is scored.
+        names: backbone as asked for -> its name in rows, where it is to have another than its own.
     """
 
     methods: tuple[Recipe, ...]
@@ -50,6 +53,8 @@ class Request:
     jobs: int = 1
     cluster: str = ""
     retry: bool = True
+    prompts: Prompts = Prompts()
+    names: Mapping[str, str] = field(default_factory=dict)
     results: Path = Path("results")
 
 
@@ -185,6 +190,8 @@ def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: s
         "max_length": resolved.training.max_length,
         "dtype": request.dtype,
     }
+    if request.prompts:
+        identity |= {"prompts": vars(request.prompts)}
     if resolved.trains:
         data = inputs.corpus(corpus)
         identity |= {"corpus": {"digest": data.digest, "rows": len(data)}, "trainer": trainer.VERSION}
@@ -192,7 +199,7 @@ def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: s
     return Cell(
         recipe=resolved,
         backbone=name,
-        backbone_name=backbone.name,
+        backbone_name=request.names.get(name, backbone.name),
         corpus=corpus,
         seed=seed,
         identity=identity,

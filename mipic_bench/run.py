@@ -185,7 +185,7 @@ def _accelerator(request: Request) -> Accelerator:
 
 
 def _encode(cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Request, reporter: Reporter) -> Embeddings:
-    texts = (text for fold in folds for text in evaluators.evaluator(fold.data.family).texts(fold, request.precisions))
+    texts = (read(text) for fold in folds for read in [request.prompts.of(fold)] for text in _texts(fold, request))
     with reporter.bar(f"encode {cell.recipe.method}") as update:
 
         def on_batch(done: int, total: int) -> None:
@@ -203,6 +203,10 @@ def _encode(cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Requ
         )
 
 
+def _texts(fold: Fold, request: Request) -> Iterator[str]:
+    return evaluators.evaluator(fold.data.family).texts(fold, request.precisions)
+
+
 def _score(
     cell: Cell,
     folds: Sequence[Fold],
@@ -218,13 +222,15 @@ def _score(
             start = perf_counter()
             scorer = evaluators.evaluator(fold.data.family)
             try:
-                scores = list(scorer.score(fold, embeddings, *budgets, request.protocol))
+                own = request.prompts.view(embeddings, fold, _texts(fold, request))
+                scores = list(scorer.score(fold, own, *budgets, request.protocol))
             except Exception as error:
                 wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")
                 wrapped.__cause__ = error
                 errors.append(wrapped)
                 continue
-            yield Scored(fold, scores, perf_counter() - start, tuple(scorer.notes))
+            notes = (*scorer.notes, *request.prompts.notes(fold))
+            yield Scored(fold, scores, perf_counter() - start, notes)
             update(done, len(folds), fold.data.name)
             STOP.check()
 
