@@ -260,42 +260,29 @@ def main() -> None:
 
 def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
     """Turn the options of `run` into a request, and say the defaults it took."""
-    from mipic_bench import tasks
-    from mipic_bench.methods import find
-    from mipic_bench.plan import Inputs, Request, pieces
+    from mipic_bench.asking import ask
+    from mipic_bench.plan import Inputs, pieces
     from mipic_bench.progress import Reporter
-    from mipic_bench.run import resolve_device, resolve_dtype
 
     reporter = Reporter(quiet=options["quiet"])
-    data, named = options["data"], pieces(options["task"])
-    suites = pieces(options["suite"])
-    chosen = [*named, *(name for suite in suites for name in tasks.suite(suite, data))]
-    if not chosen:
-        chosen = list(tasks.found(data)) if data else list(tasks.suite("toy"))
-    device = resolve_device(options["device"])
-    training = {key: options[key] for key in ("epochs", "max_steps", "batch_size", "max_length")}
-    request = Request(
-        methods=tuple(find(pieces(options["method"]), options["change"] or [])),
-        backbones=tuple(pieces(options["backbone"]) or ["minilm"]),
-        corpora=tuple(pieces(options["corpus"]) or ["toy"]),
+    same = ("data", "split", "protocol", "device", "dtype", "offline", "keep_checkpoints", "results")
+    request = ask(
+        pieces(options["method"]),
+        changes=options["change"] or [],
+        backbones=pieces(options["backbone"]),
+        corpora=pieces(options["corpus"]),
         seeds=_seeds(options["seeds"]),
-        tasks=tuple(dict.fromkeys(chosen)),
-        data=data,
-        split=options["split"],
-        protocol=options["protocol"],
+        named=pieces(options["task"]),
+        suites=pieces(options["suite"]),
         dims=_numbers("--dims", options["dims"]),
         layers=_numbers("--layers", options["layers"]),
-        precisions=tuple(pieces(options["precision"]) or ["float32"]),
-        training={key: value for key, value in training.items() if value is not None},
-        dtype=resolve_dtype(options["dtype"], device),
-        device=device,
-        offline=options["offline"],
-        keep_checkpoints=options["keep_checkpoints"],
-        results=options["results"],
+        precisions=pieces(options["precision"]),
+        training={key: options[key] for key in ("epochs", "max_steps", "batch_size", "max_length")},
+        **{name: options[name] for name in same},
     )
     reporter.say(
         f"backbone {', '.join(request.backbones)} · corpus {', '.join(request.corpora)} · "
-        f"seeds {', '.join(map(str, request.seeds))} · {request.dtype} on {device} · protocol {request.protocol}, "
+        f"seeds {', '.join(map(str, request.seeds))} · {request.dtype} on {request.device} · protocol {request.protocol}, "
         f"split {request.split}\ntasks {', '.join(request.tasks)}"
     )
     return request, Inputs(request), reporter

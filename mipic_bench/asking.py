@@ -1,0 +1,62 @@
+"""From names to a request: the defaults of DESIGN filled in, methods and tasks found. Used by the command line and Python."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mipic_bench import tasks
+from mipic_bench.methods import find
+from mipic_bench.plan import Request
+from mipic_bench.run import resolve_device, resolve_dtype
+
+
+def ask(
+    methods: Sequence[str],
+    *,
+    changes: Sequence[str] = (),
+    backbones: Sequence[str] = (),
+    corpora: Sequence[str] = (),
+    named: Sequence[str] = (),
+    suites: Sequence[str] = (),
+    data: Path | None = None,
+    precisions: Sequence[str] = (),
+    training: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    **rest: Any,
+) -> Request:
+    """Return what is asked for, each default standing by itself; an empty list means the default.
+
+    Args:
+        methods: names, globs, or TOML files.
+        changes: TOML assignments put over each method.
+        backbones: names, hub ids or folders; `minilm` by default.
+        corpora: names or files; `toy` by default.
+        named: tasks; with `suites` empty too, every task of `data`, else the toy suite.
+        suites: named lists of tasks, added to the tasks.
+        data: a folder of local datasets.
+        precisions: how vectors are stored; float32 by default.
+        training: settings that stand above the recipes'; None among the values is nothing said.
+        device: "auto" is a CUDA card if there is one.
+        dtype: "auto" is bfloat16 where the hardware has it.
+        rest: any other field of `Request`.
+
+    Raises:
+        UserError: a method, suite or task that is not known.
+    """
+    chosen = [*named, *(name for suite in suites for name in tasks.suite(suite, data))]
+    if not chosen:
+        chosen = list(tasks.found(data)) if data else list(tasks.suite("toy"))
+    device = resolve_device(device)
+    return Request(
+        methods=tuple(find(methods, changes)),
+        backbones=tuple(backbones) or ("minilm",),
+        corpora=tuple(corpora) or ("toy",),
+        tasks=tuple(dict.fromkeys(chosen)),
+        data=data,
+        precisions=tuple(precisions) or ("float32",),
+        training={key: value for key, value in (training or {}).items() if value is not None},
+        dtype=resolve_dtype(dtype, device),
+        device=device,
+        **rest,
+    )
