@@ -193,6 +193,12 @@ def test_the_probe_says_how_it_converged():
     assert notes[0].startswith("small: 8 of 8 probe fits converged, in ")
 
 
+def test_a_probe_that_did_not_converge_is_counted(monkeypatch):
+    monkeypatch.setattr("mipic_bench.evaluators._logistic._MOST_STEPS", 1)
+    fold, embeddings = small.classification()
+    assert "small: 0 of 8 probe fits converged, in " in scored("classification", fold, embeddings)[1][0]
+
+
 def test_the_papers_probe_reads_raw_prefixes_and_ours_does_not():
     fold, embeddings = small.classification()
     longer = {

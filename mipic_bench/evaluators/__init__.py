@@ -4,9 +4,9 @@ To add a family: one file here with one `Evaluator` class, and its oracle test. 
 
 How vectors are read, the same for every family unless a protocol says otherwise:
     cut         the first `dim` coordinates of the pooled vector of a layer
-    normalise   after the cut, to unit length (cosine), because contrastive objectives leave the length of a vector
+    normalize   after the cut, to unit length (cosine), because contrastive objectives leave the length of a vector
                 free: a probe or a clustering on raw vectors would compare lengths, not methods
-    precision   raw coordinates are quantised, so that a cut of a stored vector is the stored vector of the cut
+    precision   raw coordinates are quantized, so that a cut of a stored vector is the stored vector of the cut
 
 A standard error is over the scored examples, given the fitted probe, threshold or clusters: the exact first-order
 (infinitesimal jackknife) form of the bootstrap, so it needs no random numbers and one sort per budget.

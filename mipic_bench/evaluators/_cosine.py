@@ -15,7 +15,7 @@ _CHUNK = 2048  # pairs at a time: three float64 products of this many rows stay 
 def prefix_cosines(vectors: Vectors, left: Rows, right: Rows, dims: Sequence[int]) -> Floats:
     """Compute the cosine of every pair at every prefix in one pass.
 
-    The products are summed per block between neighbouring dims and then cumulated, in float64: equal vectors have
+    The products are summed per block between neighboring dims and then cumulated, in float64: equal vectors have
     cosine exactly 1, so that ties stay ties.
 
     Args:

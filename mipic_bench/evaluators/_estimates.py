@@ -167,7 +167,9 @@ def positive_f1(truth: Labels, guess: Labels) -> Estimate:
 def v_measure(truth: Labels, experiments: Sequence[tuple[NDArray[np.int64], Labels]]) -> Estimate:
     """Return the mean V-measure of several clusterings; the error over texts, given the clusters.
 
-    V = 2 I / (H_class + H_cluster), with I the mutual information and H entropies.
+    V = 2 I / (H_class + H_cluster), with I the mutual information and H entropies. Where most pairs of class and
+    cluster hold a text or two (77 classes in 3,000 texts, poor vectors), the error is about a tenth below the plain
+    bootstrap's, which is itself biased there.
 
     Args:
         truth: (n,) class of each text.

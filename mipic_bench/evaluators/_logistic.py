@@ -1,13 +1,13 @@
 """Multinomial logistic regression with an L2 penalty, solved exactly and fast.
 
-The problem is scikit-learn's `LogisticRegression(C=1)`: minimise sum_i cross-entropy_i + |W|^2 / (2 C), the intercept
+The problem is scikit-learn's `LogisticRegression(C=1)`: minimize sum_i cross-entropy_i + |W|^2 / (2 C), the intercept
 free. Two classes are the same problem with one weight vector w: as W = (-w/2, w/2) has |W|^2 = |w|^2 / 2, the
 penalty is doubled.
 
 Solver: L-BFGS preconditioned by the inverse of X^T X / classes + penalty (the Hessian if all probabilities were
 1 / classes), which takes 15-50 gradients where the plain one takes hundreds. The line search looks at slopes alone: the
 objective is convex, and float32 slopes stay exact where differences of values drown in rounding. Every budget
-starts at zero: starting from the neighbouring width saved a tenth of the gradients and would have made a value
+starts at zero: starting from the neighboring width saved a tenth of the gradients and would have made a value
 depend on which other widths were asked for.
 """
 
@@ -98,6 +98,9 @@ def _minimize(gradient: Callable[[Tensor], Tensor], scale: Tensor, weights: Tens
             return weights, calls, True
         direction = -_quasi_newton(slope, pairs, scale)
         descent = float((slope * direction).sum())
+        if descent >= 0:  # rounding spoiled the curvature pairs; without them the direction descends
+            pairs = []
+            continue
         step = 1.0
         for _ in range(10):
             moved = weights + step * direction

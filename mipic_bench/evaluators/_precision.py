@@ -1,6 +1,6 @@
 """How vectors are stored, and what they read back as.
 
-Every precision maps raw coordinates one by one, so it commutes with the cut: quantise once, score every dim.
+Every precision maps raw coordinates one by one, so it commutes with the cut: quantize once, score every dim.
 
     float32   as they are
     int8      256 equal steps between two limits per coordinate; what lies outside is clipped to the limits.
@@ -53,7 +53,7 @@ def read_back(vectors: Vectors, precision: str, sample: Vectors | None = None) -
     """Store raw vectors (text, dim) at a precision and read them back.
 
     Args:
-        vectors: (text, dim) float32, not normalised.
+        vectors: (text, dim) float32, not normalized.
         precision: float32, int8 or binary.
         sample: (text, dim) float32, the vectors that int8 takes its limits from.
 

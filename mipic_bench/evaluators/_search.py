@@ -62,10 +62,21 @@ def rescored(coarse: Vectors, fine: Vectors) -> Vectors:
     documents = coarse.shape[1]
     if documents <= CANDIDATES:
         return fine
-    best = np.argsort(-coarse, axis=1, kind="stable")[:, :CANDIDATES]
+    best = best_columns(coarse, CANDIDATES)
     merged: Vectors = coarse - 4
     np.put_along_axis(merged, best, np.take_along_axis(fine, best, axis=1), axis=1)
     return merged
+
+
+def best_columns(scores: Vectors, size: int) -> Rows:
+    """Return the columns of the `size` best scores of each row, ascending; of equal ones the earlier columns."""
+    least = np.partition(scores, scores.shape[1] - size, axis=1)[:, scores.shape[1] - size]
+    kept = np.empty((len(scores), size), dtype=np.int64)
+    for row, (values, limit) in enumerate(zip(scores, least, strict=True)):
+        above = np.flatnonzero(values > limit)
+        level = np.flatnonzero(values == limit)[: size - len(above)]
+        kept[row] = np.sort(np.concatenate([above, level]))
+    return kept
 
 
 def relevant_ranks(scores: Vectors, queries: Rows, documents: Rows) -> NDArray[np.int64]:

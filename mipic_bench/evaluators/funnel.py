@@ -18,7 +18,7 @@ from mipic_bench.evaluators._cosine import Rows, Vectors
 from mipic_bench.evaluators._estimates import Estimate, mean
 from mipic_bench.evaluators._index import build
 from mipic_bench.evaluators._ranking import Judged, per_query
-from mipic_bench.evaluators._search import prefix_norms, query_blocks, relevant_ranks
+from mipic_bench.evaluators._search import best_columns, prefix_norms, query_blocks, relevant_ranks
 
 if TYPE_CHECKING:
     from mipic_bench.embed import Embeddings
@@ -152,7 +152,7 @@ class _Search:
         candidates: Rows | None = None
         stages = [(self._cosines(block, products, 0, None), candidates)]
         for place, size in enumerate(sizes, start=1):
-            kept = _best(stages[-1][0], size)
+            kept = best_columns(stages[-1][0], size)
             products = torch.take_along_dim(products, torch.from_numpy(kept), dim=1)
             candidates = kept if candidates is None else np.take_along_axis(candidates, kept, axis=1)
             added = slice(self.widths[place - 1], self.widths[place])
@@ -197,17 +197,6 @@ class _Search:
                 scores.topk(min(depth, scores.shape[1]), dim=1)
             times.append(perf_counter() - start)
         return min(times) / len(self.queries)
-
-
-def _best(scores: Vectors, size: int) -> Rows:
-    """Return the columns of the `size` best scores of each row, ascending; of equal ones the earlier columns."""
-    least = np.partition(scores, scores.shape[1] - size, axis=1)[:, scores.shape[1] - size]
-    kept = np.empty((len(scores), size), dtype=np.int64)
-    for row, (values, limit) in enumerate(zip(scores, least, strict=True)):
-        above = np.flatnonzero(values > limit)
-        level = np.flatnonzero(values == limit)[: size - len(above)]
-        kept[row] = np.sort(np.concatenate([above, level]))
-    return kept
 
 
 def _present(candidates: Rows | None, asked: Rows, wanted: Rows) -> "tuple[np.ndarray, Rows]":
