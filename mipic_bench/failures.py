@@ -29,24 +29,28 @@ class Failure:
     traceback: str
 
 
-def write(results: Path, run: str, error: BaseException | str) -> Failure:
+def write(results: Path, run: str, reason: str, text: str) -> Failure:
     """Record that a cell failed; an earlier record of the same cell is replaced.
 
     Args:
         results: the results folder.
         run: the run it would have become.
-        error: what was raised, or the reason where nothing was raised here (a process that was killed).
+        reason: one sentence.
+        text: the traceback, or whatever is known.
 
     Raises:
         UserError: the folder or the disk does not take it.
     """
     path = results / FAILURES / f"{run}.txt"
-    text = f"{error}\n" if isinstance(error, str) else "".join(traceback.format_exception(error))
     commit.write(path, text.encode(errors="replace"))
-    said = error if isinstance(error, str) else reason(error)
-    failure = Failure(run, said, now(), f"{FAILURES}/{path.name}")
+    failure = Failure(run, reason, now(), f"{FAILURES}/{path.name}")
     commit.write(path.with_suffix(".json"), (json.dumps(asdict(failure), ensure_ascii=False) + "\n").encode())
     return failure
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return an error's traceback as text, with those of its causes."""
+    return "".join(traceback.format_exception(error))
 
 
 def read(results: Path) -> dict[str, Failure]:

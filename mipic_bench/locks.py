@@ -71,7 +71,7 @@ class Locks:
 
     def take(self, run: str) -> Holder | None:
         """Take the lock of a run. Return None when it is ours now, else who holds it."""
-        path = self.folder / f"{run}.lock"
+        path = lock_path(self.folder.parent, run)
         with _guard(self.folder):
             there = _read(path)
             if there is not None and not _dead(path, there, _now(self.folder)):
@@ -100,9 +100,14 @@ class Locks:
                     os.utime(path)
 
 
+def lock_path(results: Path, run: str) -> Path:
+    """Return the lock file of a run."""
+    return results / LOCKS / f"{run}.lock"
+
+
 def holder(results: Path, run: str) -> Holder | None:
     """Return the living process that holds a run's lock, None when nobody does."""
-    path = results / LOCKS / f"{run}.lock"
+    path = lock_path(results, run)
     there = _read(path)
     return there if there is not None and not _dead(path, there, time()) else None
 

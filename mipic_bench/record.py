@@ -7,7 +7,7 @@ from typing import Any
 from mipic_bench import evaluators, leakage, provenance
 from mipic_bench.backbones import Backbone
 from mipic_bench.evaluators import Score
-from mipic_bench.plan import Cell, Inputs, Request, unit_of
+from mipic_bench.request import Cell, Inputs, Request, unit_of
 from mipic_bench.tasks import Fold
 
 RETRAINED = "scored on a second training of the run, whose weights are not bit for bit those of the first"
@@ -80,7 +80,7 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         "notes": (*data.notes, *item.fold.notes, *item.notes),
     }
     if cell.recipe.trains:
-        found = leakage.leakage(inputs.corpus(cell.corpus), item.fold)
+        found = leakage.leakage(inputs.corpus(cell.corpus_asked), item.fold)
         entry["leakage"] = {"rows": found.rows, "leaked_rows": found.leaked_rows, "leaked_texts": found.leaked_texts}
         entry["weights"] = training["weights"]
     return entry

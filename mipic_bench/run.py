@@ -15,9 +15,9 @@ from mipic_bench import backbones, checkpoint, evaluators, failures, provenance,
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import Embeddings, encode
 from mipic_bench.errors import UserError
-from mipic_bench.plan import UNIT, Cell, Inputs, Request, unit_of
 from mipic_bench.progress import Reporter
 from mipic_bench.record import Scored, holds, joined, record_of
+from mipic_bench.request import UNIT, Cell, Inputs, Request, unit_of
 from mipic_bench.rows import typed, union
 from mipic_bench.stopping import STOP
 from mipic_bench.tasks import Fold
@@ -132,7 +132,7 @@ def _loaded(cell: Cell, request: Request, inputs: Inputs) -> Backbone:
     found = {"weights": backbone.weights_digest, "tokenizer": backbone.tokenizer_digest}
     expected = {name: cell.identity["backbone"][name] for name in found}
     if cell.recipe.trains:
-        found["corpus"], expected["corpus"] = inputs.corpus(cell.corpus).digest, cell.identity["corpus"]["digest"]
+        found["corpus"], expected["corpus"] = inputs.corpus(cell.corpus_asked).digest, cell.identity["corpus"]["digest"]
     for what, digest in found.items():
         if digest != expected[what]:
             values = f"sha256 {expected[what][:12]}... was planned, {digest[:12]}... is there now"
@@ -173,7 +173,7 @@ def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, rep
             update(step, steps, f"loss {entry['loss']:.3f}")
             STOP.check()
 
-        corpus = inputs.corpus(cell.corpus)
+        corpus = inputs.corpus(cell.corpus_asked)
         keeper = None if request.cluster else saver
         return trainer.train(backbone, cell.recipe, corpus, cell.seed, accelerator, on_step, saver=keeper)
 

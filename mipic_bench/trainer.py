@@ -113,7 +113,8 @@ class Batches:
         pieces = []
         for bucket in order.split(self.batch_size * BUCKET):
             by_length = bucket[self.lengths[bucket].argsort(stable=True)]
-            pieces += [piece for piece in by_length.split(self.batch_size) if len(piece) >= 2]
+            starts = range(0, len(bucket), self.batch_size)
+            pieces += [piece for at in starts if len(piece := by_length[at : at + self.batch_size]) >= 2]
         draws = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
         places = torch.randperm(len(pieces), generator=generator)
         for place, draw in zip(places[start:], draws[start:], strict=True):

@@ -1,0 +1,149 @@
+"""What one command asks for, the cells it makes, and what they are made from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mipic_bench import backbones, corpora, results, tasks
+from mipic_bench.errors import UserError
+from mipic_bench.prompts import Prompts
+from mipic_bench.recipe import Recipe, Resolved
+
+UNIT = ["task", "split", "protocol"]  # what is scored as one piece of work, at any number of budgets
+
+
+def unit_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is scored as one piece of work: the values of `UNIT`."""
+    return tuple(str(entry[name]) for name in UNIT)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything one command asks for. None means the default that DESIGN gives: every layer, the backbone's widths.
+
+    Args:
+        checkpoint_every: seconds between two checkpoints of a training.
+        jobs: cells that run at the same time on this machine.
+        cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
+        retry: whether cells that failed before are run again.
+        prompts: what stands before every text that is scored.
+        names: backbone as asked for -> its name in rows, where it is to have another than its own.
+    """
+
+    methods: tuple[Recipe, ...]
+    backbones: tuple[str, ...] = ("minilm",)
+    corpora: tuple[str, ...] = ("toy",)
+    seeds: tuple[int, ...] = (0,)
+    tasks: tuple[str, ...] = ()
+    data: Path | None = None
+    split: str = "test"
+    protocol: str = "clean"
+    dims: tuple[int, ...] | None = None
+    layers: tuple[int, ...] | None = None
+    precisions: tuple[str, ...] = ("float32",)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+    device: str = "cpu"
+    offline: bool = False
+    keep_checkpoints: bool = False
+    checkpoint_every: float = 60.0
+    jobs: int = 1
+    cluster: str = ""
+    retry: bool = True
+    prompts: Prompts = Prompts()
+    names: Mapping[str, str] = field(default_factory=dict)
+    results: Path = Path("results")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The unit of training, and what is to be done about it.
+
+    Args:
+        recipe: resolved on the backbone.
+        backbone: as asked for: table name, folder or hub id.
+        backbone_name: as it stands in rows.
+        corpus: as it stands in rows; empty for a method without training.
+        corpus_asked: as asked for: a name, folder or file.
+        seed: None for a method without training.
+        identity: what decides the trained numbers; `key` is its digest.
+        dims, layers: the budgets asked for.
+        status: "done", "pending", "stale", "failed" or "skipped".
+        reason: why it is not done, or nothing.
+        tasks: the tasks that are to be scored.
+    """
+
+    recipe: Resolved
+    backbone: str
+    backbone_name: str
+    corpus: str
+    seed: int | None
+    identity: Mapping[str, Any]
+    dims: tuple[int, ...]
+    layers: tuple[int, ...]
+    status: str = "pending"
+    reason: str = ""
+    tasks: tuple[str, ...] = ()
+    corpus_asked: str = ""
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits over the identity."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def run(self) -> str:
+        """The run's name."""
+        seed = "" if self.seed is None else self.seed
+        return results.run_name(self.recipe.method, self.backbone_name, self.corpus, seed, self.key)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The cell's columns in a row."""
+        return {
+            "method": self.recipe.method,
+            "base_method": self.recipe.base_method,
+            "ablation": self.recipe.ablation,
+            "backbone": self.backbone_name,
+            "corpus": self.corpus,
+            "seed": "" if self.seed is None else str(self.seed),
+        }
+
+
+class Inputs:
+    """The backbones (without weights), corpora and tasks of a request, each loaded once, when first looked at."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._backbones: dict[tuple[str, str | None], backbones.Backbone] = {}
+        self._corpora: dict[str, corpora.Corpus] = {}
+
+    def backbone(self, name: str, pooling: str | None = None) -> backbones.Backbone:
+        """Return what there is to know of a backbone; its weights are not loaded."""
+        if (name, pooling) not in self._backbones:
+            self._backbones[name, pooling] = backbones.load(
+                name, pooling=pooling, offline=self.request.offline, weights=False
+            )
+        return self._backbones[name, pooling]
+
+    def corpus(self, name: str) -> corpora.Corpus:
+        """Return a corpus."""
+        if name not in self._corpora:
+            self._corpora[name] = corpora.load(name, self.request.data)
+        return self._corpora[name]
+
+    @cached_property
+    def folds(self) -> dict[str, tasks.Fold]:
+        """Every task asked for, cut into what is fitted on, tuned on and scored."""
+        found: dict[str, tasks.Fold] = {}
+        for name in self.request.tasks:
+            fold = tasks.fold(tasks.load(name, self.request.data), self.request.split)
+            other = found.setdefault(fold.data.name, fold)
+            if other.data.digest != fold.data.digest:
+                what = f"two different tasks are called {fold.data.name}: {other.data.source} and {fold.data.source}"
+                raise UserError("--task", what, "rename the folder of one of them")
+        return found
