@@ -156,7 +156,7 @@ class MtebTask:
                 [task],
                 cache=None,
                 co2_tracker=False,
-                encode_kwargs={"batch_size": _BATCH},
+                encode_kwargs={"batch_size": _BATCH, "show_progress_bar": False},
                 show_progress_bar=False,
             )
         scores: list[Mapping[str, Any]] = result.task_results[0].scores[self.split]
