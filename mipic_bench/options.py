@@ -53,6 +53,22 @@ DtypeOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.", rich_help_panel=MACHINE)]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask a hub.", rich_help_panel=MACHINE)]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, help="Cells that run at the same time here.", rich_help_panel=MACHINE)
+]
+ClusterOption = Annotated[
+    str,
+    typer.Option("--cluster", help="dask://HOST:PORT runs the cells on a dask cluster.", rich_help_panel=MACHINE),
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry/--no-retry", help="Run cells again that failed before.", rich_help_panel=MACHINE)
+]
+CheckpointEveryOption = Annotated[
+    float,
+    typer.Option(
+        "--checkpoint-every", min=0.0, help="Seconds between a training's checkpoints.", rich_help_panel=MACHINE
+    ),
+]
 KeepOption = Annotated[
     bool, typer.Option("--keep-checkpoints", help="Keep trained weights (safetensors).", rich_help_panel=MACHINE)
 ]

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import evaluators, failures, results, tasks, trainer
+from mipic_bench import checkpoint, estimate, evaluators, failures, locks, results, tasks, trainer
 from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
+from mipic_bench.parsing import pieces
 from mipic_bench.recipe import Recipe, resolve
-from mipic_bench.request import UNIT, Cell, Inputs, Request, unit_of
+from mipic_bench.request import UNIT, Cell, Inputs, Request, check, unit_of
 from mipic_bench.shapes import default_dims
 
 __all__ = ["UNIT", "Cell", "Inputs", "Request", "pieces", "plan", "refreshed", "unit_of"]
@@ -22,10 +23,13 @@ def plan(request: Request, inputs: Inputs) -> list[Cell]:
     Raises:
         UserError: a recipe, width, layer, backbone, corpus or task that does not fit.
     """
+    check(request)
     store = results.read(request.results)
     failed = failures.read(request.results)
     unique = {cell.run: cell for cell in _cells(request, inputs)}  # two names may stand for one cell
-    return [_with_status(cell, request, inputs, store.runs, failed) for cell in unique.values()]
+    cells = [_with_status(cell, request, inputs, store.runs, failed) for cell in unique.values()]
+    records = [run.provenance for run in store.runs.values()]
+    return [_with_prospects(cell, request, inputs, records) for cell in cells]
 
 
 def refreshed(cell: Cell, request: Request, inputs: Inputs) -> Cell:
@@ -106,6 +110,22 @@ def _with_status(
     return cell
 
 
+def _with_prospects(cell: Cell, request: Request, inputs: Inputs, records: Sequence[Mapping[str, Any]]) -> Cell:
+    """Say of a cell that is not done how long it will take, where its training goes on, and who runs it now."""
+    if cell.status in ("done", "skipped"):
+        return cell
+    notes = [cell.reason] if cell.reason else []
+    kept = _kept(cell, request)
+    if kept:
+        notes.append("its weights were kept")
+    elif head := checkpoint.peek(request.results / checkpoint.UNFINISHED / cell.run):
+        notes.append(f"goes on after step {head['record']['history']['steps']}")
+    if holder := locks.holder(request.results, cell.run):
+        notes.append(f"{holder} runs it now")
+    seconds = estimate.seconds(cell, request, inputs, records, kept)
+    return replace(cell, reason="; ".join(notes), seconds=seconds)
+
+
 def _compared(cell: Cell, request: Request, inputs: Inputs, runs: Mapping[str, results.Run]) -> Cell:
     if cell.run in runs:
         missing = _missing(cell, request, inputs, runs[cell.run])
@@ -124,16 +144,15 @@ def _compared(cell: Cell, request: Request, inputs: Inputs, runs: Mapping[str, r
 
 
 def _kept(cell: Cell, request: Request) -> bool:
-    from mipic_bench import checkpoint
-
     return checkpoint.kept(request.results / checkpoint.KEPT / cell.run) is not None
 
 
 def _refusal(cell: Cell, inputs: Inputs) -> str:
+    """Return why a cell cannot be trained at all, or nothing."""
+    backbone, corpus = inputs.backbone(cell.backbone, cell.recipe.training.pooling), inputs.corpus(cell.corpus_asked)
     try:
-        trainer.check_views(
-            inputs.backbone(cell.backbone, cell.recipe.training.pooling), inputs.corpus(cell.corpus_asked)
-        )
+        trainer.check_views(backbone, corpus)
+        trainer.check_kind(cell.recipe, corpus)
     except UserError as error:
         return error.what
     return ""
@@ -166,8 +185,3 @@ def _lacking(cell: Cell, request: Request, fold: tasks.Fold, precisions: Sequenc
     asked = [precision for precision in request.precisions if precision in precisions]
     wanted = {(layer, dim, precision) for layer in cell.layers for dim in cell.dims for precision in asked}
     return len(wanted - there)
-
-
-def pieces(values: Sequence[str] | None) -> list[str]:
-    """Split list options: every one takes commas and may be repeated."""
-    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mipic_bench import backbones, corpora, results, tasks
-from mipic_bench.errors import UserError
+from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.evaluators import PRECISIONS
 from mipic_bench.prompts import Prompts
 from mipic_bench.recipe import Recipe, Resolved
 
@@ -75,6 +76,7 @@ class Cell:
         status: "done", "pending", "stale", "failed" or "skipped".
         reason: why it is not done, or nothing.
         tasks: the tasks that are to be scored.
+        seconds: how long it will take, judged by finished runs; None when none is like it.
     """
 
     recipe: Resolved
@@ -89,6 +91,7 @@ class Cell:
     reason: str = ""
     tasks: tuple[str, ...] = ()
     corpus_asked: str = ""
+    seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -147,3 +150,20 @@ class Inputs:
                 what = f"two different tasks are called {fold.data.name}: {other.data.source} and {fold.data.source}"
                 raise UserError("--task", what, "rename the folder of one of them")
         return found
+
+
+def check(request: Request) -> None:
+    """Refuse what cannot be asked for, whatever the backbone; all problems at once.
+
+    Raises:
+        UserError: an unknown precision, a results folder that is a file, options that contradict each other.
+    """
+    found = [
+        unknown("precision", name, PRECISIONS, "--precision") for name in request.precisions if name not in PRECISIONS
+    ]
+    if request.results.exists() and not request.results.is_dir():
+        found.append(UserError(f"--results {request.results}", "is a file, not a folder", "name a folder"))
+    if request.cluster and request.keep_checkpoints:
+        what = "weights stay on the cluster's workers, which may not have the results folder"
+        found.append(UserError("--cluster", f"{what}; --keep-checkpoints was asked for", "leave one of the two out"))
+    raise_all(found)

@@ -1,0 +1,218 @@
+"""Commands about runs: `run` and `plan` with the same options, and `merge`."""
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mipic_bench.options import (
+    BackboneOption,
+    BatchOption,
+    CheckpointEveryOption,
+    ClusterOption,
+    CorpusOption,
+    DataOption,
+    DeviceOption,
+    DimsOption,
+    DtypeOption,
+    EpochsOption,
+    JobsOption,
+    KeepOption,
+    LayersOption,
+    LengthOption,
+    MethodOption,
+    OfflineOption,
+    PrecisionOption,
+    ProtocolOption,
+    QuietOption,
+    ResultsOption,
+    RetryOption,
+    SeedsOption,
+    SetOption,
+    SplitOption,
+    StepsOption,
+    SuiteOption,
+    TaskOption,
+)
+from mipic_bench.parsing import cluster as cluster_address
+from mipic_bench.parsing import numbers, pieces
+from mipic_bench.parsing import seeds as seed_list
+
+if TYPE_CHECKING:
+    from mipic_bench.progress import Reporter
+    from mipic_bench.request import Cell, Inputs, Request
+
+
+def _same_options_as(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of another one."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command.__signature__ = signature(other)  # type: ignore[attr-defined]
+        command.__annotations__ = other.__annotations__
+        return command
+
+    return decorate
+
+
+def run(
+    method: MethodOption,
+    backbone: BackboneOption = None,
+    corpus: CorpusOption = None,
+    seeds: SeedsOption = "0",
+    task: TaskOption = None,
+    suite: SuiteOption = None,
+    data: DataOption = None,
+    split: SplitOption = "test",
+    protocol: ProtocolOption = "clean",
+    dims: DimsOption = None,
+    layers: LayersOption = None,
+    precision: PrecisionOption = None,
+    epochs: EpochsOption = None,
+    max_steps: StepsOption = None,
+    batch_size: BatchOption = None,
+    max_length: LengthOption = None,
+    change: SetOption = None,
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = "auto",
+    jobs: JobsOption = 1,
+    cluster: ClusterOption = "",
+    retry: RetryOption = True,
+    offline: OfflineOption = False,
+    keep_checkpoints: KeepOption = False,
+    checkpoint_every: CheckpointEveryOption = 60.0,
+    results: ResultsOption = Path("results"),
+    quiet: QuietOption = False,
+) -> None:
+    """Train methods and score them at every (layer, dim) budget; a finished run is not run again.
+
+    The same command goes on after an interruption, and tries again what failed. Exit codes: 0 all well, 1 some cells
+    failed, 2 a mistake in what was asked for, 130 stopped by Ctrl-C.
+
+    Examples:
+        mipic-bench run --method mipic
+
+        mipic-bench run -m mrl,mipic --corpus unsup_union --data DIR --task stsb,mrpc --epochs 1 --batch-size 32
+
+        mipic-bench run -m 'mipic*' --seeds 0-4 --dims 16,64 --layers 6 --jobs 4
+    """
+    request, inputs, reporter = _asked(locals())
+    from mipic_bench.plan import plan as make_plan
+    from mipic_bench.sweep import sweep
+
+    cells = make_plan(request, inputs)
+    if all(cell.status == "done" for cell in cells):
+        reporter.say(f"all {len(cells)} cells are done: nothing to run")
+        _print_tables(cells, request, draw=False)
+        raise typer.Exit(0)
+    summary = sweep(cells, request, inputs, reporter)
+    if not summary.signal:
+        _print_tables(cells, request, draw=True)
+    reporter.say(summary.sentence())
+    for outcome in summary.failed:
+        reporter.say(
+            f"failed: {outcome.run}: {outcome.reason}\n  traceback: {request.results}/failures/{outcome.run}.txt"
+        )
+    raise typer.Exit(summary.exit_code)
+
+
+@_same_options_as(run)
+def plan(**options: Any) -> None:
+    """Show which cells `run` with the same options would find done, pending, failed, stale or skipped, and why.
+
+    Example:
+        mipic-bench plan --method 'mipic*' --seeds 0-4
+    """
+    request, inputs, _ = _asked({**options, "quiet": True})
+    from mipic_bench.estimate import sentence
+    from mipic_bench.listing import plan_table
+    from mipic_bench.plan import plan as make_plan
+
+    cells = make_plan(request, inputs)
+    console = _console()
+    console.print(plan_table(cells))
+    console.print(sentence(cells, request.jobs))
+
+
+def merge(
+    sources: Annotated[list[Path], typer.Argument(help="Results folders to join.")],
+    out: Annotated[Path, typer.Option("--out", help="Results folder to write.")],
+    pack: Annotated[bool, typer.Option("--pack", help="Pack all runs into one Parquet file.")] = False,
+) -> None:
+    """Join the results of several machines, refusing conflicts; may pack them into one file that every verb reads.
+
+    Example:
+        mipic-bench merge results-a results-b --out results --pack
+    """
+    from mipic_bench.merge import PACKED_NAME
+    from mipic_bench.merge import merge as join
+
+    merged = join(sources, out, pack)
+    for problem in merged.left_out:
+        typer.echo(f"left out: {problem}", err=True)
+    where = out / PACKED_NAME if pack else out
+    typer.echo(f"{where}: {merged.runs} runs, {merged.rows} rows")
+
+
+def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
+    """Turn the options of `run` into a request, and say the defaults it took."""
+    seeds, cluster = seed_list(options["seeds"]), cluster_address(options["cluster"])
+    dims, layers = numbers("--dims", options["dims"]), numbers("--layers", options["layers"])
+    from mipic_bench.asking import ask
+    from mipic_bench.plan import Inputs
+    from mipic_bench.progress import Reporter
+
+    reporter = Reporter(quiet=options["quiet"])
+    same = (
+        *("data", "split", "protocol", "device", "dtype", "offline"),
+        *("keep_checkpoints", "checkpoint_every", "jobs", "retry", "results"),
+    )
+    request = ask(
+        pieces(options["method"]),
+        changes=options["change"] or [],
+        backbones=pieces(options["backbone"]),
+        corpora=pieces(options["corpus"]),
+        seeds=seeds,
+        named=pieces(options["task"]),
+        suites=pieces(options["suite"]),
+        dims=dims,
+        layers=layers,
+        precisions=pieces(options["precision"]),
+        training={key: options[key] for key in ("epochs", "max_steps", "batch_size", "max_length")},
+        cluster=cluster,
+        **{name: options[name] for name in same},
+    )
+    reporter.say(
+        f"backbone {', '.join(request.backbones)} · corpus {', '.join(request.corpora)} · "
+        f"seeds {', '.join(map(str, request.seeds))} · {request.dtype} on {request.device} · protocol {request.protocol}, "
+        f"split {request.split}\ntasks {', '.join(request.tasks)}"
+    )
+    return request, Inputs(request), reporter
+
+
+def _print_tables(cells: "Sequence[Cell]", request: "Request", *, draw: bool) -> None:
+    """Print the tables of what was asked for, and where rows and plots are."""
+    from mipic_bench.figures import draw_all
+    from mipic_bench.quality import View
+    from mipic_bench.results import read
+    from mipic_bench.tables import budget_tables, terminal
+
+    store = read(request.results)
+    rows = store.rows()
+    rows = rows[rows["run"].isin([cell.run for cell in cells])]
+    if rows.empty:
+        return
+    console = _console()
+    for table in budget_tables(View(rows, store.provenance())):
+        console.print(terminal(table, console.width))
+    console.print(f"rows: {request.results / 'runs'}", soft_wrap=True)
+    if draw:
+        plots = draw_all(rows, store.provenance(), request.results / "figures")
+        console.print(f"plots: {', '.join(str(path) for path in plots if path.suffix == '.png')}", soft_wrap=True)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)

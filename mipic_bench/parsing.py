@@ -1,0 +1,77 @@
+"""What options mean: lists, ranges of seeds, whole numbers, pairs. No torch."""
+
+from collections.abc import Sequence
+
+from mipic_bench.errors import UserError
+
+_MOST_SEEDS = 1000
+_LARGEST_SEED = 2**31 - 1  # generators of terms take 64 bits, half of which say which term
+
+
+def pieces(values: Sequence[str] | None) -> list[str]:
+    """Split list options: every one takes commas and may be repeated."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Read "0,1,2" or "0-4".
+
+    Raises:
+        UserError: it is not that, or more or larger seeds than there are.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, sign, last = part.strip().partition("-")
+        if not _whole(first) or (sign and not _whole(last)):
+            raise UserError("--seeds", f"'{text}' is not a list of seeds", "write 0,1,2 or 0-4")
+        low, high = int(first), int(last or first)
+        if not low <= high <= _LARGEST_SEED:
+            what = f"{low}-{high} falls" if low > high else f"{high} is above {_LARGEST_SEED}"
+            raise UserError("--seeds", what, f"write rising seeds of 0..{_LARGEST_SEED}, such as 0-4")
+        if high - low >= _MOST_SEEDS:
+            raise UserError("--seeds", f"{low}-{high} are {high - low + 1} seeds", f"ask for at most {_MOST_SEEDS}")
+        found += range(low, high + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def numbers(option: str, values: Sequence[str] | None) -> tuple[int, ...] | None:
+    """Read a list of whole numbers; None for nothing and for "all".
+
+    Raises:
+        UserError: a word is not a whole number.
+    """
+    words = pieces(values)
+    if not words or words == ["all"]:
+        return None
+    for word in words:
+        if not _whole(word.removeprefix("-")):
+            raise UserError(option, f"'{word}' is not a whole number", f"write {option} 2,4")
+    return tuple(map(int, words))
+
+
+def pair(option: str, text: str) -> tuple[str, str]:
+    """Read "ours=theirs".
+
+    Raises:
+        UserError: it is not that.
+    """
+    ours, sign, theirs = text.partition("=")
+    if not (ours and sign and theirs):
+        raise UserError(option, f"'{text}' is not ours=theirs", f"write {option} minilm=all-MiniLM-L6-v2")
+    return ours, theirs
+
+
+def cluster(address: str) -> str:
+    """Read "dask://HOST:PORT" as HOST:PORT; empty stays empty.
+
+    Raises:
+        UserError: it is not that.
+    """
+    host, _, port = address.removeprefix("dask://").rpartition(":")
+    if address and not (address.startswith("dask://") and host and _whole(port) and int(port) < 2**16):
+        raise UserError("--cluster", f"'{address}' is not dask://HOST:PORT", "write --cluster dask://localhost:8786")
+    return address.removeprefix("dask://")
+
+
+def _whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
