@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -58,7 +59,8 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str
         head = {"format": FORMAT, "tensors": path.name, "sha256": file_digest(path), "record": dict(record)}
         commit.write(folder / MARK, json.dumps(head, ensure_ascii=False).encode())
     except (OSError, SafetensorError, UserError) as error:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         what = error.what if isinstance(error, UserError) else f"cannot be written: {error}"
         raise UserError(str(folder), what, "free or choose another disk; the checkpoint before still stands") from error
     for other in folder.glob("*.safetensors"):
