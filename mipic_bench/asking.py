@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mipic_bench import tasks
+from mipic_bench.accelerating import check_trackers
 from mipic_bench.methods import find
 from mipic_bench.plan import Request
 from mipic_bench.run import resolve_device, resolve_dtype
@@ -47,6 +48,7 @@ def ask(
     chosen = [*named, *(name for suite in suites for name in tasks.suite(suite, data))]
     if not chosen:
         chosen = list(tasks.found(data)) if data else list(tasks.suite("toy"))
+    check_trackers(rest.get("track", ()))
     device = resolve_device(device)
     return Request(
         methods=tuple(find(methods, changes)),

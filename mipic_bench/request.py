@@ -33,6 +33,7 @@ class Request:
         retry: whether cells that failed before are run again.
         prompts: what stands before every text that is scored.
         names: backbone as asked for -> its name in rows, where it is to have another than its own.
+        track: experiment trackers that trainings log to: "tensorboard", "wandb", "mlflow".
     """
 
     methods: tuple[Recipe, ...]
@@ -57,6 +58,7 @@ class Request:
     retry: bool = True
     prompts: Prompts = Prompts()
     names: Mapping[str, str] = field(default_factory=dict)
+    track: tuple[str, ...] = ()
     results: Path = Path("results")
 
 

@@ -1,6 +1,5 @@
 """One cell from top to bottom: load, train, encode once, score every budget, write."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +8,20 @@ from typing import Any
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
 
 from mipic_bench import backbones, checkpoint, evaluators, failures, provenance, results, trainer
+from mipic_bench.accelerating import accelerator, logged
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import Embeddings, encode
 from mipic_bench.errors import UserError
 from mipic_bench.progress import Reporter
 from mipic_bench.record import Scored, holds, joined, record_of
 from mipic_bench.request import UNIT, Cell, Inputs, Request, unit_of
-from mipic_bench.rows import typed, union
+from mipic_bench.rows import IDENTITY, typed, union
 from mipic_bench.stopping import STOP
 from mipic_bench.tasks import Fold
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class ScoringError(RuntimeError):
@@ -134,12 +132,20 @@ def write(finished: Finished, folder: Path) -> pd.DataFrame:
     else:
         fresh = {unit_of(entry): entry for entry in finished.record["scored"]}
         stale = [entry for entry in old.provenance["scored"] if not holds(entry, fresh.get(unit_of(entry)))]
-        gone = pd.MultiIndex.from_tuples([unit_of(entry) for entry in stale], names=UNIT)
-        kept = old.rows[~pd.MultiIndex.from_frame(old.rows[UNIT]).isin(gone)] if stale else old.rows
-        rows, record = union(kept, typed(finished.rows)), joined(old.provenance, finished.record)
+        kept = _without(old.rows, UNIT, [unit_of(entry) for entry in stale])
+        # a number that holds stays as it is: scored again beside other texts and widths it could differ in its last digit
+        added = _without(typed(finished.rows), IDENTITY, list(kept[list(IDENTITY)].itertuples(index=False, name=None)))
+        rows, record = union(kept, added), joined(old.provenance, finished.record)
     if len(rows) or not finished.error:
         results.write_run(folder, finished.run, rows, record)
     return rows
+
+
+def _without(rows: pd.DataFrame, columns: Sequence[str], values: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """Return the rows whose values in some columns are none of those given."""
+    if not values or rows.empty:
+        return rows
+    return rows[~pd.MultiIndex.from_frame(rows[list(columns)]).isin(values)]
 
 
 def _loaded(cell: Cell, request: Request, inputs: Inputs) -> Backbone:
@@ -180,24 +186,19 @@ def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, r
 
 def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter) -> trainer.History:
     assert cell.seed is not None
-    accelerator = _accelerator(request)
     place = request.results / checkpoint.UNFINISHED / cell.run
     saver = checkpoint.Saver(place, request.checkpoint_every, STOP.requested, lambda text: reporter.say(text))
-    with reporter.bar(f"train {cell.recipe.method}") as update:
+    settings = {"cell": cell.labels, "dtype": request.dtype, **cell.recipe.identity()}
+    with reporter.bar(f"train {cell.recipe.method}") as update, accelerator(request, cell.run, settings) as machine:
 
         def on_step(step: int, steps: int, entry: Mapping[str, Any]) -> None:
             update(step, steps, f"loss {entry['loss']:.3f}")
+            machine.log(logged(entry), step=step)
             STOP.check()
 
         corpus = inputs.corpus(cell.corpus_asked)
         keeper = None if request.cluster else saver
-        return trainer.train(backbone, cell.recipe, corpus, cell.seed, accelerator, on_step, saver=keeper)
-
-
-def _accelerator(request: Request) -> Accelerator:
-    if request.device != "cpu" and "WORLD_SIZE" not in os.environ:  # accelerate launch hands out the cards itself
-        os.environ["ACCELERATE_TORCH_DEVICE"] = request.device
-    return Accelerator(cpu=request.device == "cpu", mixed_precision=_MIXED[request.dtype])
+        return trainer.train(backbone, cell.recipe, corpus, cell.seed, machine, on_step, saver=keeper)
 
 
 def _encode(cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Request, reporter: Reporter) -> Embeddings:

@@ -1,0 +1,102 @@
+"""The accelerator of one training, and the trackers it logs to; what else uses accelerate in this process is left alone."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.tracking import get_available_trackers
+
+from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.request import Request
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+PROJECT = "mipic-bench"
+FOLDER = "tracking"  # of the results folder: tracking/<run>/
+_MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+_DEVICE = "ACCELERATE_TORCH_DEVICE"
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that are not known or not installed, all at once."""
+    there = {str(name.value) for name in get_available_trackers()}
+    wrong = [unknown("tracker", name, TRACKERS, "--track") for name in names if name not in TRACKERS]
+    missing = [name for name in names if name in TRACKERS and name not in there]
+    wrong += [UserError("--track", f"{name} is not installed", f"pip install {name}") for name in missing]
+    raise_all(wrong)
+
+
+@contextmanager
+def accelerator(request: Request, run: str, settings: Mapping[str, Any]) -> Iterator[Accelerator]:
+    """Yield an accelerator of the request's device and dtype, its trackers started.
+
+    accelerate keeps one state per process, so a second training with another dtype would be refused, and so would ours
+    after a notebook's own trainer: the state is put aside, and put back in the end. Under `accelerate launch` there is one
+    state for all processes, which stays.
+
+    Args:
+        request: for device, dtype and trackers.
+        run: the run's name, as trackers show it.
+        settings: nested plain data, shown by trackers as the run's settings.
+    """
+    launched = "WORLD_SIZE" in os.environ
+    with _state_aside(launched):
+        if request.device != "cpu" and not launched:  # accelerate launch hands out the cards itself
+            os.environ[_DEVICE] = request.device
+        made = Accelerator(
+            cpu=request.device == "cpu",
+            mixed_precision=_MIXED[request.dtype],
+            log_with=list(request.track) or None,
+            project_dir=request.results / FOLDER / run if request.track else None,
+        )
+        if request.track:
+            names: dict[str, dict[str, Any]] = {"wandb": {"name": run}, "mlflow": {"run_name": run}}
+            made.init_trackers(PROJECT, config=flat(settings), init_kwargs=names)
+        try:
+            yield made
+        finally:
+            if request.track:
+                made.end_training()
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested data as one level of "a/b" keys; what is no number, word or flag is written out."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{name}/")
+        else:
+            found[name] = value if isinstance(value, bool | int | float | str) else str(value)
+    return found
+
+
+def logged(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a training step as trackers take them: loss, learning rate, every term and its share."""
+    return {
+        name: float(value) for name, value in flat(entry).items() if name != "step" and isinstance(value, int | float)
+    }
+
+
+@contextmanager
+def _state_aside(launched: bool) -> Iterator[None]:
+    """Let accelerate begin anew for a moment."""
+    if launched:
+        yield
+        return
+    states = (AcceleratorState, PartialState, GradientState)
+    before = [dict(state._shared_state) for state in states]
+    device = os.environ.get(_DEVICE)
+    for state in states:
+        state._shared_state.clear()
+    try:
+        yield
+    finally:
+        for state, kept in zip(states, before, strict=True):
+            state._shared_state.clear()
+            state._shared_state.update(kept)
+        os.environ.pop(_DEVICE, None)
+        if device is not None:
+            os.environ[_DEVICE] = device
