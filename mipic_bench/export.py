@@ -127,7 +127,7 @@ def load(folder: Path, run: str, record: Mapping[str, Any], backbone: str | None
     if record["training"]:
         return _kept(folder, run)
     known = record["backbone"]
-    spec = backbone or _reference(run, record)
+    spec = backbone or reference(run, record)
     loaded = backbones.load(spec, pooling=known["pooling"], layer_readout=known["layer_readout"], offline=offline)
     scored = record["identity"]["backbone"]["weights"]
     if loaded.weights_digest != scored:
@@ -151,8 +151,12 @@ def _kept(folder: Path, run: str) -> Backbone:
     return backbones.load(str(place), **head["readout"])
 
 
-def _reference(run: str, record: Mapping[str, Any]) -> str:
-    """Return what `backbones.load` can find a scored backbone by."""
+def reference(run: str, record: Mapping[str, Any]) -> str:
+    """Return what `backbones.load` can find a scored backbone by.
+
+    Raises:
+        UserError: it was a local folder, whose path is not recorded.
+    """
     kind, _, place = record["backbone"]["source"].partition(":")
     name: str = record["cell"]["backbone"]
     if kind == "local":

@@ -1,0 +1,385 @@
+"""The commands as functions: `import mipic_bench as mb`, then `mb.run(...)`. Rows come back as a pandas DataFrame.
+
+Every function takes what its command takes, and raises `mipic_bench.errors.UserError` where that would exit with code 2.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mipic_bench import errors
+from mipic_bench.tables import Table
+
+if TYPE_CHECKING:
+    from mipic_bench.request import Cell, Inputs, Request
+
+Names = str | Sequence[str]
+Folder = str | Path
+
+__all__ = [
+    "FailedCellsError",
+    "Tables",
+    "compare",
+    "evaluate",
+    "export",
+    "load_results",
+    "profile",
+    "report",
+    "run",
+    "tables",
+]
+
+
+class FailedCellsError(RuntimeError):
+    """Some cells failed; the others are finished and on disk.
+
+    Attributes:
+        rows: of the finished ones.
+    """
+
+    def __init__(self, message: str, rows: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+class Tables(list[Table]):
+    """Tables that a notebook shows as tables and `print` as Markdown."""
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join(table.markdown() for table in self)
+
+    def __str__(self) -> str:
+        return self._repr_markdown_()
+
+
+def run(
+    methods: Names,
+    *,
+    backbone: Names = "minilm",
+    corpus: Names = "toy",
+    tasks: Names = (),
+    suite: Names = (),
+    data: Folder | None = None,
+    seeds: int | Iterable[int] = 0,
+    results: Folder = "results",
+    quiet: bool = True,
+    **options: Any,
+) -> pd.DataFrame:
+    """Train methods and score them at every (layer, dim) budget; a finished run is not run again.
+
+    Args:
+        methods: names ("mipic", "mipic-no-pic", "mipic-alpha=0.5"), globs ("mipic*") or TOML files.
+        backbone: names, hub ids or folders.
+        corpus: names or files to train on.
+        tasks: names or folders; without tasks and suite every task of `data`, else the toy suite.
+        suite: named lists of tasks.
+        data: a folder of local datasets.
+        seeds: one or several.
+        results: the folder of runs, made if it is not there.
+        quiet: whether progress is kept from stderr.
+        options: as the command line has them: split, protocol, dims, layers, precisions, changes (as --set takes them), epochs,
+            max_steps, batch_size, max_length, dtype, device, jobs, offline, keep_checkpoints, checkpoint_every.
+
+    Returns:
+        The rows of what was asked for, columns `mipic_bench.results.COLUMNS`.
+
+    Raises:
+        UserError: a mistake in what is asked for; nothing is run then.
+        FailedCellsError: some cells failed.
+        KeyboardInterrupt: stopped by the user; the same call goes on where it stopped.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> rows = mb.run(["pretrained", "mrl"], backbone="tiny", tasks="toy-sts", dims=[8, 64], layers=[2, 4], max_steps=2)
+        >>> rows.groupby("method").size().to_dict()
+        {'mrl': 8, 'pretrained': 8}
+        >>> best = rows[rows["metric"] == "spearman"].nlargest(1, "value")
+        >>> sorted(best.columns[-4:])
+        ['metric', 'n', 'stderr', 'value']
+    """
+    from mipic_bench.asking import ask
+    from mipic_bench.plan import plan
+    from mipic_bench.request import Inputs
+
+    request = ask(
+        _list(methods),
+        backbones=_list(backbone),
+        corpora=_list(corpus),
+        named=_list(tasks),
+        suites=_list(suite),
+        data=None if data is None else Path(data),
+        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
+        results=Path(results),
+        **_options(options),
+    )
+    inputs = Inputs(request)
+    return _swept(plan(request, inputs), request, inputs, quiet)
+
+
+def evaluate(
+    model: Any,
+    *,
+    name: str | None = None,
+    prompt: str | None = None,
+    query_prompt: str | None = None,
+    pooling: str | None = None,
+    tasks: Names = (),
+    suite: Names = (),
+    data: Folder | None = None,
+    results: Folder = "results",
+    quiet: bool = True,
+    **options: Any,
+) -> pd.DataFrame:
+    """Score a model at every (layer, dim) budget, without training it.
+
+    Args:
+        model: a hub id, a folder, a name of `mipic-bench list backbones`, a run of `results` that kept its weights, or a
+            `SentenceTransformer` in memory.
+        name: what the model is called in rows; a model in memory needs one.
+        prompt: what stands before every text: a name in the model's own table of prompts, or the text itself.
+        query_prompt: the same, before the queries of retrieval tasks.
+        pooling: "cls", "mean" or "last"; the model's own if None.
+        tasks: names or folders; without tasks and suite every task of `data`, else the toy suite.
+        suite: named lists of tasks.
+        data: a folder of local datasets.
+        results: the folder of runs.
+        quiet: whether progress is kept from stderr.
+        options: split, protocol, dims, layers, precisions, max_length, dtype, device, offline.
+
+    Returns:
+        The rows of what was asked for.
+
+    Raises:
+        UserError: nothing of that name; a run whose weights were not kept; no name for a model in memory.
+        FailedCellsError: a task could not be scored.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> rows = mb.evaluate("tiny", tasks=["toy-pair"], dims=[16], layers=[1, 4])
+        >>> rows.loc[rows["metric"] == "ap", ["layer", "dim"]].values.tolist()
+        [[1, 16], [4, 16]]
+    """
+    from mipic_bench.evaluating import evaluation
+
+    asked = {"named": _list(tasks), "suites": _list(suite), "results": Path(results), **_options(options)}
+    asked["data"] = None if data is None else Path(data)
+    about = {"name": name, "prompt": prompt, "query_prompt": query_prompt, "pooling": pooling}
+    with TemporaryDirectory() as scratch:
+        if not isinstance(model, str | Path):
+            model = _saved(model, name, Path(scratch))
+        request, inputs, cells = evaluation(str(model), **about, **asked)
+        return _swept(cells, request, inputs, quiet)
+
+
+def load_results(results: Folder = "results") -> pd.DataFrame:
+    """Return the rows of every finished run of a folder; broken runs are left out with a warning each.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> rows = mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[1])
+        >>> len(mb.load_results("results")) >= len(rows)
+        True
+    """
+    from mipic_bench.results import read_rows
+
+    return read_rows(Path(results))
+
+
+def tables(rows: pd.DataFrame) -> Tables:
+    """Return the layer x dim table of every family and method among some rows; a notebook shows them as tables.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> shown = mb.tables(mb.evaluate("tiny", tasks="toy-sts", dims=[8, 16], layers=[1]))
+        >>> print(shown[0].title)
+        sts · pretrained · tiny, without training
+    """
+    from mipic_bench.quality import View
+    from mipic_bench.tables import budget_tables
+
+    return Tables(budget_tables(View(rows)))
+
+
+def report(
+    results: Folder = "results",
+    out: Folder = "reports/report",
+    *,
+    reference: str | None = None,
+    highlight: str | None = None,
+) -> Path:
+    """Write the ablation report of a results folder, and return the path of its page.
+
+    Args:
+        results: the folder of runs; costs measured by `profile` there are shown too.
+        out: the folder of the report.
+        reference: the method that differences are taken from.
+        highlight: the method that stands out.
+
+    Raises:
+        UserError: no finished run, or a method that was not scored.
+    """
+    from mipic_bench import profiling
+    from mipic_bench.report import build
+    from mipic_bench.results import read_provenance
+
+    folder = Path(results)
+    rows = load_results(folder)
+    if rows.empty:
+        raise errors.UserError(
+            f"results {folder}", "holds no finished run", "run a method first, or name another folder"
+        )
+    costs = profiling.read(folder)
+    return build(rows, read_provenance(folder), Path(out), reference=reference, highlight=highlight, profile=costs)
+
+
+def compare(
+    results: Folder = "results",
+    baselines: Names = (),
+    *,
+    tasks: Names = (),
+    dims: Iterable[int] = (),
+    backbone_map: Mapping[str, str] | None = None,
+    only_comparable: bool = False,
+) -> pd.DataFrame:
+    """Return our rows beside published ones, each pair marked comparable or with the reason why not.
+
+    Args:
+        results: the folder of runs.
+        baselines: CSV files or globs; the shipped ones if there are none.
+        tasks: only these.
+        dims: only these.
+        backbone_map: ours -> theirs.
+        only_comparable: leave out what differs in setting.
+
+    Returns:
+        One row per pair; `attrs["notes"]` holds sentences about it.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> rows = mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[1])
+        >>> len(mb.compare("results"))  # nobody published numbers on toy data
+        0
+    """
+    from mipic_bench import baselines as published
+    from mipic_bench.compare import compare as join
+    from mipic_bench.results import read_provenance
+
+    folder = Path(results)
+    theirs = published.load(_list(baselines)) if baselines else published.load()
+    return join(
+        load_results(folder),
+        theirs,
+        read_provenance(folder),
+        tasks=_list(tasks),
+        dims=tuple(dims),
+        backbone_map=dict(backbone_map or {}),
+        only_comparable=only_comparable,
+    )
+
+
+def export(run: str, layer: int, dim: int, out: Folder, *, results: Folder = "results", **options: Any) -> Path:
+    """Write one budget of a run as a folder that `SentenceTransformer(out)` loads: see `mipic_bench.export.export`.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> rows = mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[1])
+        >>> print(mb.export(rows["run"].iloc[0], layer=2, dim=16, out="exported"))
+        exported
+    """
+    from mipic_bench.export import export as write
+
+    return write(Path(results), run, layer, dim, Path(out), **options)
+
+
+def profile(backbone: str, **settings: Any) -> pd.DataFrame:
+    """Measure what every budget of a backbone costs: see `mipic_bench.profiling.Settings` for what may be said.
+
+    Example:
+        >>> import mipic_bench as mb
+        >>> costs = mb.profile("tiny", layers=(1,), dims=(16,), precisions=("float32", "binary"), index_size=1000)
+        >>> costs[["precision", "bytes"]].values.tolist()
+        [['float32', 64], ['binary', 2]]
+    """
+    from mipic_bench.profiling import Settings
+    from mipic_bench.profiling import profile as measure
+
+    return measure(backbone, Settings(**settings))
+
+
+def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd.DataFrame:
+    """Return the rows of what was asked for, of the cells that are finished."""
+    from mipic_bench.results import read_rows
+
+    rows = read_rows(request.results)
+    kept = rows["protocol"].eq(request.protocol) & rows["precision"].isin(request.precisions)
+    scored = {(name, fold.split) for name, fold in inputs.folds.items()}
+    kept &= pd.Series(
+        [pair in scored for pair in zip(rows["task"], rows["split"], strict=True)], index=rows.index, dtype=bool
+    )
+    asked = {cell.run: (cell.layers, cell.dims) for cell in cells}
+    budgets = zip(rows["run"], rows["layer"], rows["dim"], strict=True)
+    inside = [run in asked and layer in asked[run][0] and dim in asked[run][1] for run, layer, dim in budgets]
+    return rows[kept & pd.Series(inside, index=rows.index, dtype=bool)].reset_index(drop=True)
+
+
+def _swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: bool) -> pd.DataFrame:
+    """Run what is not done and return the rows of what was asked for."""
+    from mipic_bench.progress import Reporter
+    from mipic_bench.sweep import sweep
+
+    summary = sweep(cells, request, inputs, Reporter(quiet=quiet))
+    if summary.signal:
+        raise KeyboardInterrupt
+    rows = rows_of(cells, request, inputs)
+    if summary.failed:
+        told = "\n".join(f"{outcome.run}: {outcome.reason}" for outcome in summary.failed)
+        raise FailedCellsError(f"{len(summary.failed)} of {len(cells)} cells failed:\n{told}", rows)
+    return rows
+
+
+def _saved(model: Any, name: str | None, scratch: Path) -> Path:
+    """Save a model in memory, so that it is read as any other."""
+    from mipic_bench.export import quiet
+
+    if not hasattr(model, "save_pretrained") or not hasattr(model, "tokenizer"):
+        what = f"a {type(model).__name__} is no name, folder or SentenceTransformer"
+        raise errors.UserError("model", what, "give one of those")
+    if name is None:
+        raise errors.UserError("model", "a model in memory has no name", "say what rows are to call it: name='mine'")
+    with quiet():
+        model.save_pretrained(str(scratch / "model"))
+    return scratch / "model"
+
+
+_TRAINING = ("epochs", "max_steps", "batch_size", "max_length")
+_PLAIN = ("device", "jobs", "cluster", "retry", "offline", "keep_checkpoints", "checkpoint_every")
+_LISTS = ("dims", "layers", "precisions", "changes")
+_ONE_OF = {
+    "split": ("test", "dev"),
+    "protocol": ("clean", "paper", "mteb"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+}
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close."""
+    known = (*_TRAINING, *_PLAIN, *_LISTS, *_ONE_OF)
+    wrong = [errors.unknown("option", name, known, name) for name in given if name not in known]
+    chosen = {name: given[name] for name in _ONE_OF if name in given}
+    wrong += [
+        errors.unknown(name, str(word), _ONE_OF[name], name)
+        for name, word in chosen.items()
+        if word not in _ONE_OF[name]
+    ]
+    errors.raise_all(wrong)
+    found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
+    found |= {name: tuple(_list(given[name])) for name in ("precisions", "changes") if given.get(name)}
+    found |= {name: tuple(given[name]) for name in ("dims", "layers") if given.get(name)}
+    return {**found, "training": {name: given[name] for name in _TRAINING if name in given}}
+
+
+def _list(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else [str(name) for name in names]

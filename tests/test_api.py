@@ -1,0 +1,178 @@
+"""The functions that users call from Python: their examples run, their slips are told, importing them costs nothing."""
+
+import doctest
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mipic_bench as mb
+from mipic_bench import api
+from mipic_bench.results import COLUMNS
+
+FUNCTIONS = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
+FAST = {"backbone": "tiny", "tasks": "toy-sts", "dims": [8, 64], "layers": [2, 4], "dtype": "float32"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_examples_of_docstrings(name):
+    finder = doctest.DocTestFinder(recurse=False)
+    [example] = finder.find(getattr(api, name), name, globs={})
+    if name != "report":
+        assert example.examples
+    outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example)
+    assert outcome.failed == 0
+
+
+def test_rows_are_those_that_were_asked_for():
+    rows = mb.run(["mrl"], seeds=[0, 1], max_steps=2, **FAST)
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows["seed"]) == {"0", "1"}
+    assert set(zip(rows["layer"], rows["dim"], strict=True)) == {(2, 8), (2, 64), (4, 8), (4, 64)}
+    more = mb.run(["mrl"], seeds=[0, 1], max_steps=2, **(FAST | {"dims": [16]}))
+    assert set(more["dim"]) == {16}
+    everything = mb.load_results()
+    assert set(everything["dim"]) == {8, 16, 64}
+    again = mb.run(["mrl"], seeds=[0, 1], max_steps=2, **FAST)  # nothing is run: the very same rows
+    assert again.equals(rows)
+
+
+def test_a_run_with_kept_weights_is_scored_at_more_budgets_without_training():
+    rows = mb.run("mrl", max_steps=2, keep_checkpoints=True, **FAST)
+    [run] = rows["run"].unique()
+    more = mb.evaluate(run.rpartition("--")[0], tasks=["toy-sts", "toy-pair"], dims=[32], layers=[1])
+    assert set(more["run"]) == {run}
+    assert set(more["method"]) == {"mrl"}
+    assert set(more["task"]) == {"toy-sts", "toy-pair"}
+    assert set(more["dim"]) == {32}
+    with pytest.raises(mb.UserError, match="keeps its name"):
+        mb.evaluate(run, name="other")
+
+
+def test_a_run_without_kept_weights_is_not_trained_again():
+    rows = mb.run("mrl", max_steps=2, **FAST)
+    with pytest.raises(mb.UserError, match="were not kept"):
+        mb.evaluate(rows["run"].iloc[0], tasks="toy-pair")
+
+
+def test_models_of_all_kinds_give_the_same_numbers():
+    from sentence_transformers import SentenceTransformer
+
+    expected = mb.evaluate("tiny", **{**_asked(), "dims": [8, 16]})
+    folder = mb.export(expected["run"].iloc[0], 2, 16, "exported")
+    cut = mb.evaluate(folder, **{**_asked(), "layers": None, "dims": None})
+    assert set(cut["layer"]) == {1, 2}
+    assert max(cut["dim"]) == 16  # an exported budget is scored up to its own width
+    memory = mb.evaluate(SentenceTransformer(str(folder), device="cpu"), name="mine", **{**_asked(), "dims": [8, 16]})
+    assert set(memory["backbone"]) == {"mine"}
+    for found in (cut[cut["layer"] == 2], memory):
+        values = found.set_index(["dim", "metric"])["value"]
+        both = expected.set_index(["dim", "metric"])["value"]
+        common = both.index.intersection(values.index)
+        assert len(common) >= 4
+        np.testing.assert_allclose(values[common], both[common], atol=1e-5)
+
+
+def _asked():
+    return {"tasks": "toy-sts", "layers": [2], "dtype": "float32"}
+
+
+def test_prompts_change_what_is_read(tmp_path):
+    import json
+
+    plain = mb.evaluate("tiny", **_asked())
+    folder = mb.export(plain["run"].iloc[0], 4, 64, "exported")
+    path = folder / "config_sentence_transformers.json"
+    settings = json.loads(path.read_text())
+    settings["prompts"] = {"query": "find: ", "document": ""}
+    path.write_text(json.dumps(settings))
+    named = mb.evaluate(folder, prompt="query", **_asked())
+    written = mb.evaluate(folder, prompt="find: ", name="written", **_asked())
+    bare = mb.evaluate(folder, name="bare", **_asked())
+    assert named["backbone"].iloc[0].endswith("exported+query")
+    np.testing.assert_array_equal(named["value"], written["value"])
+    assert not np.allclose(named["value"], bare["value"])
+    with pytest.raises(mb.UserError, match="no prompt of that name; it has: query"):
+        mb.evaluate(folder, prompt="passage")
+
+
+def test_queries_may_have_a_prompt_of_their_own():
+    asked = {"tasks": "toy-retrieval", "layers": [4], "dims": [64], "dtype": "float32"}
+    same = mb.evaluate("tiny", prompt="find: ", **asked)
+    both = mb.evaluate("tiny", prompt="find: ", query_prompt="find: ", name="both", **asked)
+    queries = mb.evaluate("tiny", query_prompt="find: ", name="queries", **asked)
+    np.testing.assert_array_equal(same["value"], both["value"])
+    assert not np.allclose(same["value"], queries["value"])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mb.run("mrl", backbone="tiny", dim=[8]), "unknown option 'dim'.*did you mean dims"),
+        (lambda: mb.run("mlr", backbone="tiny"), "did you mean mrl"),
+        (lambda: mb.run("mrl", backbone="tiny", protocol="clen"), "unknown protocol 'clen'.*did you mean clean"),
+        (lambda: mb.run("mrl", backbone="tiny", tasks="toy-stss"), "did you mean toy-sts"),
+        (lambda: mb.evaluate("tinny"), "did you mean tiny"),
+        (lambda: mb.evaluate(3, name="x"), "a int is no name"),
+        (lambda: mb.report("nothing"), "holds no finished run"),
+        (lambda: mb.export("mrl", 1, 1, "out"), "unknown run"),
+    ],
+)
+def test_slips_are_told(call, words):
+    with pytest.raises(mb.UserError, match=f"(?s){words}"):
+        call()
+
+
+def test_a_model_in_memory_needs_a_name():
+    class Model:
+        tokenizer = None
+
+        def save_pretrained(self, path):
+            raise AssertionError
+
+    with pytest.raises(mb.UserError, match="name='mine'"):
+        mb.evaluate(Model())
+
+
+def test_tables_are_shown_by_notebooks():
+    shown = mb.tables(mb.evaluate("tiny", **_asked()))
+    assert shown._repr_markdown_().startswith("**sts")
+    assert "| layer |" in str(shown)
+
+
+def test_report_is_written():
+    mb.run(["pretrained", "mrl"], max_steps=2, **FAST)
+    page = mb.report(out="report")
+    assert page.name == "index.html"
+    assert page.is_file()
+
+
+def test_functions_survive_the_import_of_their_submodules():
+    import mipic_bench.compare
+    import mipic_bench.export
+    import mipic_bench.report
+    import mipic_bench.run
+
+    assert callable(mb.run)
+    assert "methods" in inspect.signature(mb.run).parameters
+    assert inspect.ismodule(mb.run)
+    assert mipic_bench.run.run_cell
+    assert len(mb.run("pretrained", **FAST)) == 8
+    for name in mb.__all__:
+        assert callable(getattr(mb, name)) or inspect.ismodule(getattr(mb, name))
+    assert set(mb.__all__) <= set(dir(mb))
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, time; start = time.perf_counter(); import mipic_bench; spent = time.perf_counter() - start\n"
+    code += "heavy = {'torch', 'pandas', 'numpy', 'transformers', 'matplotlib'} & set(sys.modules)\n"
+    code += "assert not heavy, heavy; print(spent)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.2
