@@ -171,17 +171,19 @@ def _missing(cell: Cell, request: Request, inputs: Inputs, run: results.Run) -> 
             missing[name] = f"its data changed: {count(entry.get('rows'), len(fold.score), 'scored rows')}"
         elif entry["evaluator_version"] != scorer.version:
             missing[name] = f"its scorer changed: version {entry['evaluator_version']} -> {scorer.version}"
-        elif budgets := _lacking(cell, request, fold, scorer.precisions, run.rows):
+        elif budgets := _lacking(cell, request, fold, entry, run.rows):
             missing[name] = f"{budgets} budgets not scored yet"
     return missing
 
 
-def _lacking(cell: Cell, request: Request, fold: tasks.Fold, precisions: Sequence[str], rows: pd.DataFrame) -> int:
-    """Return how many budgets were asked for and are not in the rows; precisions the family does not know are no budgets."""
+def _lacking(cell: Cell, request: Request, fold: tasks.Fold, entry: Mapping[str, Any], rows: pd.DataFrame) -> int:
+    """Return how many budgets were asked for and are not in the rows."""
     own = rows[
         (rows["task"] == fold.data.name) & (rows["split"] == fold.split) & (rows["protocol"] == request.protocol)
     ]
     there = set(zip(own["layer"], own["dim"], own["precision"], strict=True))
-    asked = [precision for precision in request.precisions if precision in precisions]
+    # asked for before and no row came: a precision that this family does not know, or int8 without rows to take limits from
+    impossible = set(entry["precisions"]) - set(own["precision"])
+    asked = [precision for precision in request.precisions if precision not in impossible]
     wanted = {(layer, dim, precision) for layer in cell.layers for dim in cell.dims for precision in asked}
     return len(wanted - there)

@@ -6,14 +6,21 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mipic_bench import backbones, checkpoint, corpora, trainer
+from mipic_bench import backbones, checkpoint, trainer
+from mipic_bench.corpora._base import read_corpus
 from mipic_bench.methods import find
 from mipic_bench.recipe import resolve
+from mipic_bench.tasks._base import frame_of
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.tensor([1, 2], dtype=torch.uint8)}
 
+WORDS = [
+    f"{first} {second}" for first in ("red", "old", "a big", "the") for second in ("cat", "house", "tree", "x y", "z")
+]
+PAIRS = read_corpus(frame_of(anchor=WORDS, positive=[f"so {text}" for text in WORDS]), "pairs", "pairs", "toy")
 
-class Interrupted(Exception):
+
+class CutOffError(Exception):
     pass
 
 
@@ -21,15 +28,14 @@ def training(saver=None, method="mipic", stop_after=None, **settings):
     """Train the tiny backbone; return the weights' digest and the history."""
     backbone = backbones.load("tiny")
     [recipe] = find([method])
-    settings = {"max_steps": 8, "batch_size": 4, "max_length": 16, "accumulation": 2} | settings
+    settings = {"max_steps": 8, "batch_size": 4, "max_length": 16, "accumulation": 2, "epochs": 9} | settings
     recipe = resolve(recipe, backbone.shape, backbone.name, settings)
 
     def on_step(step, _steps, _entry):
         if step == stop_after:
-            raise Interrupted
+            raise CutOffError
 
-    accelerator = Accelerator(cpu=True)
-    history = trainer.train(backbone, recipe, corpora.load("toy"), 5, accelerator, on_step, log_every=3, saver=saver)
+    history = trainer.train(backbone, recipe, PAIRS, 5, Accelerator(cpu=True), on_step, log_every=3, saver=saver)
     return checkpoint.weights_digest(backbone), history
 
 
@@ -94,7 +100,7 @@ def test_a_checkpoint_cut_off_while_it_was_written_leaves_the_one_before(tmp_pat
 def test_a_resumed_training_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, stop_after, method):
     expected, whole = training(method=method)
     saver = checkpoint.Saver(tmp_path, every=0.0)
-    with pytest.raises(Interrupted):
+    with pytest.raises(CutOffError):
         training(saver, method, stop_after)
     found, resumed = training(checkpoint.Saver(tmp_path, every=0.0), method)
     assert found == expected
@@ -113,14 +119,14 @@ def test_no_checkpoint_is_written_before_its_time(tmp_path):
 
 
 def test_the_wish_to_stop_makes_a_checkpoint_due(tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(CutOffError):
         training(checkpoint.Saver(tmp_path, every=3600.0, stopping=lambda: True), stop_after=2)
     assert checkpoint.peek(tmp_path)["record"]["history"]["steps"] == 2
 
 
 def test_a_damaged_checkpoint_is_told_and_training_starts_anew(tmp_path):
     expected, _ = training(max_steps=4)
-    with pytest.raises(Interrupted):
+    with pytest.raises(CutOffError):
         training(checkpoint.Saver(tmp_path, every=0.0), stop_after=2, max_steps=4)
     next(tmp_path.glob("*.safetensors")).write_bytes(b"")
     said = []

@@ -1,0 +1,110 @@
+"""The training loop: which batches make which step, rates, refusals, and what a loss that is not finite does."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from mipic_bench import backbones, trainer
+from mipic_bench.batches import Batches
+from mipic_bench.corpora._base import read_corpus
+from mipic_bench.errors import UserError
+from mipic_bench.methods import find
+from mipic_bench.recipe import Training, resolve
+from mipic_bench.tasks._base import frame_of
+
+WORDS = [f"word {number}" + " more" * (number % 7) for number in range(23)]
+PAIRS = read_corpus(frame_of(anchor=WORDS, positive=[f"so {text}" for text in WORDS]), "pairs", "pairs", "toy")
+TEXTS = read_corpus(frame_of(text=WORDS), "texts", "texts", "toy")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return backbones.load("tiny")
+
+
+def resolved(method, backbone, **settings):
+    [recipe] = find([method])
+    return resolve(recipe, backbone.shape, backbone.name, settings)
+
+
+def examples(windows):
+    return [[batch.input_ids.tolist() for batch in window] for window in windows]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "max_steps"), list(itertools.product((2, 5, 100), (1, 2, 50), (None, 7)))
+)
+def test_windows_from_any_step_on_are_the_rest_of_all_windows(tiny, batch_size, accumulation, max_steps):
+    settings = Training(batch_size=batch_size, accumulation=accumulation, max_steps=max_steps, epochs=3)
+    batches = Batches(tiny, PAIRS, settings, seed=1)
+    steps = trainer.step_count(len(batches), settings)
+    whole = examples(trainer._windows(batches, settings, steps, 0))
+    assert len(whole) == steps
+    for done in {0, 1, steps // 2, steps - 1, steps}:
+        assert examples(trainer._windows(batches, settings, steps, done)) == whole[done:]
+
+
+def test_an_epoch_holds_every_example_once_and_a_lone_one_is_left_out(tiny):
+    for batch_size, expected in ((5, 23), (11, 22), (22, 22), (100, 23)):
+        batches = Batches(tiny, PAIRS, Training(batch_size=batch_size), seed=0)
+        seen = [len(batch.same) for batch in batches.epoch(0)]
+        assert (len(seen), sum(seen)) == (len(batches), expected)
+        assert min(seen) >= 2
+
+
+def test_epochs_and_seeds_have_orders_of_their_own(tiny):
+    def order(seed, epoch):
+        return [batch.draw for batch in Batches(tiny, PAIRS, Training(batch_size=4), seed).epoch(epoch)]
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_the_rate_rises_then_falls_to_its_minimum():
+    settings = Training(warmup=0.1, learning_rate=1.0, min_learning_rate=0.1)
+    rates = [trainer.rate(settings, step, 100) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
+    assert rates[10] == 1.0
+    assert all(one >= other for one, other in itertools.pairwise(rates[10:]))
+    assert 0.1 <= rates[-1] < 0.102
+    flat = Training(warmup=0.0, schedule="constant")
+    assert {trainer.rate(flat, step, 9) for step in range(1, 10)} == {2e-5}
+    line = Training(warmup=0.0, schedule="linear", learning_rate=1.0, min_learning_rate=0.0)
+    assert [trainer.rate(line, step, 4) for step in range(1, 5)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_a_loss_that_is_not_finite_ends_training_with_step_and_term_named():
+    backbone = backbones.load("tiny")
+    with torch.no_grad():
+        next(backbone.parameters()).fill_(math.nan)
+    recipe = resolved("mipic", backbone, max_steps=2, batch_size=4)
+    with pytest.raises(trainer.TrainingError, match=r"step 1: term '\w+' is nan"):
+        trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True))
+
+
+def test_text_on_a_backbone_without_dropout_is_refused():
+    backbone = backbones.load("tiny")
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    backbone.model.config.attention_probs_dropout_prob = backbone.model.config.hidden_dropout_prob = 0.0
+    recipe = resolved("mrl", backbone, max_steps=1, batch_size=4)
+    with pytest.raises(UserError, match="no dropout"):
+        trainer.train(backbone, recipe, TEXTS, 0, Accelerator(cpu=True))
+    assert trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True)).steps == 1
+
+
+def test_the_history_holds_every_term_and_training_ends_in_evaluation_mode():
+    backbone = backbones.load("tiny")
+    recipe = resolved("mipic", backbone, max_steps=6, batch_size=4, max_length=16)
+    history = trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True), log_every=2)
+    assert [entry["step"] for entry in history.entries] == [1, 2, 4, 6]
+    assert all(set(entry["terms"]) == set(recipe.terms) for entry in history.entries)
+    assert (history.steps, history.pairs) == (6, 23)
+    assert not backbone.training
+    weights = {name: term.weight for name, term in recipe.terms.items()}
+    for entry in history.entries:
+        assert entry["loss"] == pytest.approx(sum(weights[name] * value for name, value in entry["terms"].items()))
