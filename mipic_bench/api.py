@@ -6,15 +6,13 @@ Every function takes what its command takes, and raises `mipic_bench.errors.User
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from mipic_bench import errors
+from mipic_bench.outcome import FailedCellsError, saved, swept
 from mipic_bench.tables import Table
-
-if TYPE_CHECKING:
-    from mipic_bench.request import Cell, Inputs, Request
 
 Names = str | Sequence[str]
 Folder = str | Path
@@ -31,18 +29,6 @@ __all__ = [
     "run",
     "tables",
 ]
-
-
-class FailedCellsError(RuntimeError):
-    """Some cells failed; the others are finished and on disk.
-
-    Attributes:
-        rows: of the finished ones.
-    """
-
-    def __init__(self, message: str, rows: pd.DataFrame) -> None:
-        super().__init__(message)
-        self.rows = rows
 
 
 class Tables(list[Table]):
@@ -81,7 +67,7 @@ def run(
         results: the folder of runs, made if it is not there.
         quiet: whether progress is kept from stderr.
         options: as the command line has them: split, protocol, dims, layers, precisions, changes (as --set takes them), epochs,
-            max_steps, batch_size, max_length, dtype, device, jobs, offline, keep_checkpoints, checkpoint_every.
+            max_steps, batch_size, max_length, dtype, device, jobs, offline, keep_checkpoints, checkpoint_every, track.
 
     Returns:
         The rows of what was asked for, columns `mipic_bench.results.COLUMNS`.
@@ -100,7 +86,7 @@ def run(
         >>> sorted(best.columns[-4:])
         ['metric', 'n', 'stderr', 'value']
     """
-    from mipic_bench.asking import ask
+    from mipic_bench.asking import ask, sorted_options
     from mipic_bench.plan import plan
     from mipic_bench.request import Inputs
 
@@ -113,10 +99,10 @@ def run(
         data=None if data is None else Path(data),
         seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
         results=Path(results),
-        **_options(options),
+        **sorted_options(options),
     )
     inputs = Inputs(request)
-    return _swept(plan(request, inputs), request, inputs, quiet)
+    return swept(plan(request, inputs), request, inputs, quiet)
 
 
 def evaluate(
@@ -162,16 +148,17 @@ def evaluate(
         >>> rows.loc[rows["metric"] == "ap", ["layer", "dim"]].values.tolist()
         [[1, 16], [4, 16]]
     """
+    from mipic_bench.asking import sorted_options
     from mipic_bench.evaluating import evaluation
 
-    asked = {"named": _list(tasks), "suites": _list(suite), "results": Path(results), **_options(options)}
+    asked = {"named": _list(tasks), "suites": _list(suite), "results": Path(results), **sorted_options(options)}
     asked["data"] = None if data is None else Path(data)
     about = {"name": name, "prompt": prompt, "query_prompt": query_prompt, "pooling": pooling}
     with TemporaryDirectory() as scratch:
         if not isinstance(model, str | Path):
-            model = _saved(model, name, Path(scratch))
+            model = saved(model, name, Path(scratch))
         request, inputs, cells = evaluation(str(model), **about, **asked)
-        return _swept(cells, request, inputs, quiet)
+        return swept(cells, request, inputs, quiet)
 
 
 def load_results(results: Folder = "results") -> pd.DataFrame:
@@ -307,78 +294,6 @@ def profile(backbone: str, **settings: Any) -> pd.DataFrame:
     from mipic_bench.profiling import profile as measure
 
     return measure(backbone, Settings(**settings))
-
-
-def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd.DataFrame:
-    """Return the rows of what was asked for, of the cells that are finished."""
-    from mipic_bench.results import read_rows
-
-    rows = read_rows(request.results)
-    kept = rows["protocol"].eq(request.protocol) & rows["precision"].isin(request.precisions)
-    scored = {(name, fold.split) for name, fold in inputs.folds.items()}
-    kept &= pd.Series(
-        [pair in scored for pair in zip(rows["task"], rows["split"], strict=True)], index=rows.index, dtype=bool
-    )
-    asked = {cell.run: (cell.layers, cell.dims) for cell in cells}
-    budgets = zip(rows["run"], rows["layer"], rows["dim"], strict=True)
-    inside = [run in asked and layer in asked[run][0] and dim in asked[run][1] for run, layer, dim in budgets]
-    return rows[kept & pd.Series(inside, index=rows.index, dtype=bool)].reset_index(drop=True)
-
-
-def _swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: bool) -> pd.DataFrame:
-    """Run what is not done and return the rows of what was asked for."""
-    from mipic_bench.progress import Reporter
-    from mipic_bench.sweep import sweep
-
-    summary = sweep(cells, request, inputs, Reporter(quiet=quiet))
-    if summary.signal:
-        raise KeyboardInterrupt
-    rows = rows_of(cells, request, inputs)
-    if summary.failed:
-        told = "\n".join(f"{outcome.run}: {outcome.reason}" for outcome in summary.failed)
-        raise FailedCellsError(f"{len(summary.failed)} of {len(cells)} cells failed:\n{told}", rows)
-    return rows
-
-
-def _saved(model: Any, name: str | None, scratch: Path) -> Path:
-    """Save a model in memory, so that it is read as any other."""
-    from mipic_bench.export import quiet
-
-    if not hasattr(model, "save_pretrained") or not hasattr(model, "tokenizer"):
-        what = f"a {type(model).__name__} is no name, folder or SentenceTransformer"
-        raise errors.UserError("model", what, "give one of those")
-    if name is None:
-        raise errors.UserError("model", "a model in memory has no name", "say what rows are to call it: name='mine'")
-    with quiet():
-        model.save_pretrained(str(scratch / "model"))
-    return scratch / "model"
-
-
-_TRAINING = ("epochs", "max_steps", "batch_size", "max_length")
-_PLAIN = ("device", "jobs", "cluster", "retry", "offline", "keep_checkpoints", "checkpoint_every")
-_LISTS = ("dims", "layers", "precisions", "changes")
-_ONE_OF = {
-    "split": ("test", "dev"),
-    "protocol": ("clean", "paper", "mteb"),
-    "dtype": ("auto", "float32", "bfloat16", "float16"),
-}
-
-
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close."""
-    known = (*_TRAINING, *_PLAIN, *_LISTS, *_ONE_OF)
-    wrong = [errors.unknown("option", name, known, name) for name in given if name not in known]
-    chosen = {name: given[name] for name in _ONE_OF if name in given}
-    wrong += [
-        errors.unknown(name, str(word), _ONE_OF[name], name)
-        for name, word in chosen.items()
-        if word not in _ONE_OF[name]
-    ]
-    errors.raise_all(wrong)
-    found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
-    found |= {name: tuple(_list(given[name])) for name in ("precisions", "changes") if given.get(name)}
-    found |= {name: tuple(given[name]) for name in ("dims", "layers") if given.get(name)}
-    return {**found, "training": {name: given[name] for name in _TRAINING if name in given}}
 
 
 def _list(names: Names) -> list[str]:

@@ -6,9 +6,19 @@ from typing import Any
 
 from mipic_bench import tasks
 from mipic_bench.accelerating import check_trackers
+from mipic_bench.errors import raise_all, unknown
 from mipic_bench.methods import find
 from mipic_bench.plan import Request
 from mipic_bench.run import resolve_device, resolve_dtype
+
+_TRAINING = ("epochs", "max_steps", "batch_size", "max_length")
+_PLAIN = ("device", "jobs", "cluster", "retry", "offline", "keep_checkpoints", "checkpoint_every")
+_LISTS = ("dims", "layers", "precisions", "changes", "track")
+_ONE_OF = {
+    "split": ("test", "dev"),
+    "protocol": ("clean", "paper", "mteb"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+}
 
 
 def ask(
@@ -62,3 +72,22 @@ def ask(
         device=device,
         **rest,
     )
+
+
+def sorted_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close."""
+    known = (*_TRAINING, *_PLAIN, *_LISTS, *_ONE_OF)
+    wrong = [unknown("option", name, known, name) for name in given if name not in known]
+    chosen = {name: given[name] for name in _ONE_OF if name in given}
+    wrong += [
+        unknown(name, str(word), _ONE_OF[name], name) for name, word in chosen.items() if word not in _ONE_OF[name]
+    ]
+    raise_all(wrong)
+    found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
+    found |= {name: tuple(_words(given[name])) for name in ("precisions", "changes", "track") if given.get(name)}
+    found |= {name: tuple(given[name]) for name in ("dims", "layers") if given.get(name)}
+    return {**found, "training": {name: given[name] for name in _TRAINING if name in given}}
+
+
+def _words(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else [str(name) for name in names]
