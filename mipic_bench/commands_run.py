@@ -106,6 +106,8 @@ def run(
         reporter.say(f"all {len(cells)} cells are done: nothing to run")
         _print_tables(cells, request, draw=False)
         raise typer.Exit(0)
+    for note in inputs.notes(cells):
+        reporter.say(f"note: {note}")
     summary = sweep(cells, request, inputs, reporter)
     if not summary.signal:
         _print_tables(cells, request, draw=True)

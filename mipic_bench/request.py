@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -152,6 +152,19 @@ class Inputs:
                 what = f"two different tasks are called {fold.data.name}: {other.data.source} and {fold.data.source}"
                 raise UserError("--task", what, "rename the folder of one of them")
         return found
+
+    def notes(self, cells: Sequence[Cell]) -> list[str]:
+        """Return what the user should know of the data of some cells: what was inferred, cut, left out, or is short."""
+        notes = [note for fold in self.folds.values() for note in (*fold.data.notes, *fold.notes)]
+        for cell in cells:
+            if cell.corpus and cell.status not in ("done", "skipped"):
+                corpus, batch = self.corpus(cell.corpus_asked), cell.recipe.training.batch_size
+                notes += corpus.notes
+                if len(corpus) < batch:
+                    notes.append(
+                        f"corpus {corpus.name} has {len(corpus)} rows: batches of {len(corpus)} instead of {batch}"
+                    )
+        return list(dict.fromkeys(notes))
 
 
 def check(request: Request) -> None:
