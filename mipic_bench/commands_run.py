@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mipic_bench import config as study
 from mipic_bench.options import (
     BackboneOption,
     BatchOption,
     CheckpointEveryOption,
     ClusterOption,
+    ConfigOption,
     CorpusOption,
     DataOption,
     DeviceOption,
@@ -19,6 +21,7 @@ from mipic_bench.options import (
     DtypeOption,
     EpochsOption,
     JobsOption,
+    JsonOption,
     KeepOption,
     LayersOption,
     LengthOption,
@@ -35,7 +38,9 @@ from mipic_bench.options import (
     StepsOption,
     SuiteOption,
     TaskOption,
+    TrackOption,
 )
+from mipic_bench.output import console, print_json
 from mipic_bench.parsing import cluster as cluster_address
 from mipic_bench.parsing import numbers, pieces
 from mipic_bench.parsing import seeds as seed_list
@@ -84,6 +89,9 @@ def run(
     checkpoint_every: CheckpointEveryOption = 60.0,
     results: ResultsOption = Path("results"),
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    track: TrackOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Train methods and score them at every (layer, dim) budget; a finished run is not run again.
 
@@ -104,13 +112,13 @@ def run(
     cells = make_plan(request, inputs)
     if all(cell.status == "done" for cell in cells):
         reporter.say(f"all {len(cells)} cells are done: nothing to run")
-        _print_tables(cells, request, draw=False)
+        show(cells, request, inputs, as_json=as_json, draw=False)
         raise typer.Exit(0)
     for note in inputs.notes(cells):
         reporter.say(f"note: {note}")
     summary = sweep(cells, request, inputs, reporter)
     if not summary.signal:
-        _print_tables(cells, request, draw=True)
+        show(cells, request, inputs, as_json=as_json, draw=True)
     reporter.say(summary.sentence())
     for outcome in summary.failed:
         reporter.say(
@@ -132,9 +140,12 @@ def plan(**options: Any) -> None:
     from mipic_bench.plan import plan as make_plan
 
     cells = make_plan(request, inputs)
-    console = _console()
-    console.print(plan_table(cells))
-    console.print(sentence(cells, request.jobs))
+    if options["as_json"]:
+        shown = ("run", "status", "reason", "tasks", "layers", "dims", "seconds")
+        print_json([{**cell.labels, **{name: getattr(cell, name) for name in shown}} for cell in cells])
+        return
+    console().print(plan_table(cells))
+    console().print(sentence(cells, request.jobs))
 
 
 def merge(
@@ -183,6 +194,8 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
         precisions=pieces(options["precision"]),
         training={key: options[key] for key in ("epochs", "max_steps", "batch_size", "max_length")},
         cluster=cluster,
+        track=tuple(pieces(options["track"])),
+        study=study.copied(options["config"]),
         **{name: options[name] for name in same},
     )
     reporter.say(
@@ -193,8 +206,13 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
     return request, Inputs(request), reporter
 
 
-def _print_tables(cells: "Sequence[Cell]", request: "Request", *, draw: bool) -> None:
-    """Print the tables of what was asked for, and where rows and plots are."""
+def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_json: bool, draw: bool) -> None:
+    """Print what was asked for: its rows as JSON, or tables and where rows and plots are."""
+    if as_json:
+        from mipic_bench.outcome import rows_of
+
+        print_json(rows_of(cells, request, inputs))
+        return
     from mipic_bench.figures import draw_all
     from mipic_bench.quality import View
     from mipic_bench.results import read
@@ -205,16 +223,9 @@ def _print_tables(cells: "Sequence[Cell]", request: "Request", *, draw: bool) ->
     rows = rows[rows["run"].isin([cell.run for cell in cells])]
     if rows.empty:
         return
-    console = _console()
+    shown = console()
     for table in budget_tables(View(rows, store.provenance())):
-        console.print(terminal(table, console.width))
-    console.print(f"rows: {request.results / 'runs'}", soft_wrap=True)
-    if draw:
-        plots = draw_all(rows, store.provenance(), request.results / "figures")
-        console.print(f"plots: {', '.join(str(path) for path in plots if path.suffix == '.png')}", soft_wrap=True)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)
+        shown.print(terminal(table, shown.width))
+    shown.print(f"rows: {request.results / 'runs'}", soft_wrap=True)
+    if draw and (plots := draw_all(rows, store.provenance(), request.results / "figures")):
+        shown.print(f"plots: {', '.join(str(path) for path in plots if path.suffix == '.png')}", soft_wrap=True)

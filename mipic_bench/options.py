@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from mipic_bench import config
+
 SELECT, SCORE, TRAIN, MACHINE = "What to run", "What to score", "How to train", "Machine and files"
 Words = list[str] | None
 
@@ -77,3 +79,17 @@ ResultsOption = Annotated[
     typer.Option("--results", envvar="MIPIC_BENCH_RESULTS", help="Folder of runs.", rich_help_panel=MACHINE),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results alone.", rich_help_panel=MACHINE)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=MACHINE)]
+TrackOption = Annotated[
+    Words, typer.Option("--track", help="Log trainings to tensorboard, wandb or mlflow.", rich_help_panel=MACHINE)
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="TOML file of options, 'seeds = \"0-4\"'; the command line stands above it.",
+        callback=config.apply,
+        is_eager=True,
+        rich_help_panel=MACHINE,
+    ),
+]

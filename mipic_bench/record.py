@@ -58,6 +58,7 @@ def record_of(
         "git": provenance.commit(),
         "device": provenance.device(request.device),
         "created": provenance.now(),
+        **({"study": request.study} if request.study else {}),
     }
 
 

@@ -34,6 +34,7 @@ class Request:
         prompts: what stands before every text that is scored.
         names: backbone as asked for -> its name in rows, where it is to have another than its own.
         track: experiment trackers that trainings log to: "tensorboard", "wandb", "mlflow".
+        study: the options of the study file that was given, copied into the provenance.
     """
 
     methods: tuple[Recipe, ...]
@@ -59,6 +60,7 @@ class Request:
     prompts: Prompts = Prompts()
     names: Mapping[str, str] = field(default_factory=dict)
     track: tuple[str, ...] = ()
+    study: Mapping[str, Any] = field(default_factory=dict)
     results: Path = Path("results")
 
 
