@@ -9,7 +9,9 @@ from typing import Any
 
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.paths import shipped
+from mipic_bench.posthoc import transforms
 from mipic_bench.recipe import Recipe, variants
+from mipic_bench.settings import Training
 
 
 @cache
@@ -80,6 +82,18 @@ def _swept(spec: str) -> Recipe:
     head, sign, value = spec.partition("=")
     for cut in [place for place, letter in enumerate(head) if letter == "-"] if sign else []:
         if head[:cut] in catalog():
+            base = catalog()[head[:cut]]
             [(key, plain)] = parse_change(f"{head[cut + 1 :]} = {value}")
-            return catalog()[head[:cut]].set(key, plain)
+            return base.set(_full_key(base, key), plain)
     raise unknown("method", spec, catalog(), "--method")
+
+
+def _full_key(recipe: Recipe, short: str) -> str:
+    """Return the dotted key that a swept value's name shortens: attention.temperature -> terms.attention.temperature."""
+    head = short.partition(".")[0]
+    if head in recipe.raw.get("terms", {}):
+        return f"terms.{short}"
+    if head in Training.model_fields:
+        return f"training.{short}"
+    transform = transforms().get(recipe.raw.get("posthoc", {}).get("transform", ""))
+    return f"posthoc.{short}" if transform is not None and head in transform.model_fields else short

@@ -3,7 +3,9 @@
 title, source, about, deviations    what the method is, where it comes from, which variant this is
 dims            "default" | "full" | rising widths that are trained
 alpha           may stand in a term's weight as "alpha" or "1 - alpha"
+procedure       "joint" (one model) | "per-dim" (one model per width)
 [terms.NAME]    term = file name in objectives/ (default: NAME), weight, and the term's own settings
+[posthoc]       transform = file name in posthoc/ and its settings: fitted on training text, applied to the embeddings
 [training]      only what the method itself demands; everything else is the common default below
 [backbones.X]   what changes on a known backbone          [ablations.Y]   named changes; a method of its own, <recipe>-Y
 [sweeps]        KEY = [values]; each is a method named <recipe>-KEY=VALUE
@@ -11,42 +13,30 @@ alpha           may stand in a term's weight as "alpha" or "1 - alpha"
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.objectives import Nesting, Term, terms
 from mipic_bench.objectives._term import Dims, Positive
+from mipic_bench.posthoc import Transform, transforms
+from mipic_bench.settings import Raw, Share, Training, validated
 from mipic_bench.shapes import Shape, default_dims
 
-Raw = dict[str, Any]
-M = TypeVar("M", bound=BaseModel)
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Training(BaseModel):
-    """The common training settings, the same for every method (Table 7 of the MIPIC paper; what it does not state is the
-    lab repository's default, see the comments).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: Annotated[int, Field(ge=1)] = 5
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 16
-    learning_rate: Positive = 2e-5
-    head_rate_factor: Positive = 2.0  # repository: the alignment module learns at twice the encoder's rate
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: Share = 0.1  # repository
-    min_learning_rate: Annotated[float, Field(ge=0)] = 2e-6  # repository
-    clip: Positive | None = 1.0  # repository, for MIPIC only; here for every method
-    accumulation: Annotated[int, Field(ge=1)] = 1
-    max_length: Annotated[int, Field(ge=4)] = 256
-    pooling: Literal["cls", "mean", "last"] | None = None  # None: the backbone's own
+__all__ = [
+    "Recipe",
+    "RecipeFile",
+    "Resolved",
+    "Training",
+    "read",
+    "resolve",
+    "term_name",
+    "validated",
+    "variants",
+]
 
 
 class RecipeFile(BaseModel):
@@ -61,8 +51,9 @@ class RecipeFile(BaseModel):
     dims: Literal["default", "full"] | Dims = "default"
     temperature: Positive = 0.05
     alpha: Share | None = None
-    procedure: Literal["joint"] = "joint"
+    procedure: Literal["joint", "per-dim"] = "joint"
     terms: Raw = {}
+    posthoc: Raw = {}
     training: Raw = {}
     backbones: dict[str, Raw] = {}
     ablations: dict[str, Raw] = {}
@@ -83,11 +74,24 @@ class Recipe:
     @property
     def trains(self) -> bool:
         """Whether the method has any term, and so trains."""
-        return bool(self.body.get("terms"))
+        return bool(self.raw.get("terms"))
+
+    @property
+    def fits(self) -> bool:
+        """Whether the method has a post-hoc transform, and so is fitted on a corpus."""
+        return bool(self.raw.get("posthoc"))
+
+    @property
+    def raw(self) -> Raw:
+        """The keys of the file with the overlays put over them."""
+        raw = self.body
+        for overlay in self.overlays:
+            raw = merged(raw, overlay)
+        return raw
 
     def set(self, key: str, value: Any) -> "Recipe":
         """Return the recipe with one dotted key changed; the method's name says so."""
-        short = key.removeprefix("terms.").removeprefix("training.")
+        short = key.removeprefix("terms.").removeprefix("training.").removeprefix("posthoc.")
         suffix = f"{short}={_plain(value)}"
         overlay: Raw = value
         for part in reversed(key.split(".")):
@@ -113,6 +117,8 @@ class Resolved:
     nesting: Nesting
     terms: Mapping[str, Term]
     training: Training
+    posthoc: Transform | None = None
+    per_dim: Mapping[int, "Resolved"] = field(default_factory=dict)  # procedure "per-dim": the recipe of each width
 
     @property
     def trains(self) -> bool:
@@ -126,9 +132,18 @@ class Resolved:
 
     def identity(self) -> Raw:
         """Return what decides the trained numbers, as plain data for the key and the provenance."""
+        own: Raw = {}
+        if self.posthoc is not None:
+            version = self.posthoc.version
+            settings = self.posthoc.model_dump(mode="json")
+            own["posthoc"] = {"transform": term_name(self.posthoc), "version": version, **settings}
+            own["dims"] = list(self.nesting.dims)
         if not self.trains:
-            return {"pooling": self.training.pooling}
+            return {"pooling": self.training.pooling, **own}
+        if self.per_dim:
+            own["procedure"] = "per-dim"
         return {
+            **own,
             "dims": list(self.nesting.dims),
             "temperature": self.nesting.temperature,
             "terms": {
@@ -139,9 +154,9 @@ class Resolved:
         }
 
 
-def term_name(term: Term) -> str:
-    """Return the name a recipe calls a term by: its file in `objectives/`."""
-    return type(term).__module__.rpartition(".")[2]
+def term_name(part: Term | Transform) -> str:
+    """Return the name a recipe calls a term or transform by: its file in `objectives/` or `posthoc/`."""
+    return type(part).__module__.rpartition(".")[2]
 
 
 def read(path: Path) -> RecipeFile:
@@ -185,41 +200,59 @@ def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None =
     """
     raw = dict(recipe.body)
     for overlay in (recipe.backbones.get(backbone, {}), *recipe.overlays, {"training": overrides or {}}):
-        raw = _merged(raw, overlay)
+        raw = merged(raw, overlay)
     file = validated(RecipeFile, raw, recipe.method)
     training = validated(Training, file.training, f"{recipe.method}: training")
     nesting = Nesting(shape, _dims(recipe.method, file.dims, shape), file.temperature)
+    names = (recipe.method, recipe.base_method, recipe.ablation)
+    resolved = Resolved(
+        *names,
+        file.title,
+        file.source,
+        file.deviations,
+        nesting,
+        _terms(recipe.method, file, nesting),
+        training,
+        _posthoc(recipe.method, file.posthoc),
+    )
+    if file.procedure == "joint":
+        return resolved
+    alone = {dim: replace(nesting, dims=(dim,)) for dim in nesting.dims}
+    per_dim = {dim: replace(resolved, nesting=n, terms=_terms(recipe.method, file, n)) for dim, n in alone.items()}
+    return replace(resolved, per_dim=per_dim)
+
+
+def _terms(method: str, file: RecipeFile, nesting: Nesting) -> dict[str, Term]:
+    """Return the terms of a recipe that weigh anything, resolved; all problems at once."""
     problems: list[UserError] = []
     resolved: dict[str, Term] = {}
     for name, settings in file.terms.items():
+        where = f"{method}: terms.{name}"
         try:
-            term = _term(f"{recipe.method}: terms.{name}", name, settings, file.alpha)
+            term = _term(where, name, settings, file.alpha)
+        except UserError as error:
+            problems.append(error)
+            continue
+        try:
             if term.weight > 0:
                 resolved[name] = term.resolved(nesting)
         except UserError as error:
-            problems.append(error)
+            problems.append(UserError(f"{where}.{error.where}", error.what, error.fix))
     raise_all(problems)
-    names = (recipe.method, recipe.base_method, recipe.ablation)
-    return Resolved(*names, file.title, file.source, file.deviations, nesting, resolved, training)
+    return resolved
 
 
-def validated(model: type[M], raw: Mapping[str, Any], where: str) -> M:
-    """Build a model from plain data, turning every complaint into one part of a `UserError`."""
-    try:
-        return model(**raw)
-    except ValidationError as error:
-        raise_all([_complaint(model, problem, where) for problem in error.errors()])
-        raise
-
-
-def _complaint(model: type[BaseModel], problem: Any, where: str) -> UserError:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return unknown("key", key, model.model_fields, where)
-    found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
-    return UserError(
-        f"{where}: {key}", f"{problem['msg']}{found}", "see methods/README.md for the keys and their values"
-    )
+def _posthoc(method: str, settings: Raw) -> Transform | None:
+    """Return the post-hoc transform of a recipe, if it names one."""
+    if not settings:
+        return None
+    settings, where = dict(settings), f"{method}: posthoc"
+    kind = settings.pop("transform", None)
+    if kind is None:
+        raise UserError(where, "names no transform", f"write transform = one of {', '.join(transforms())}")
+    if kind not in transforms():
+        raise unknown("transform", str(kind), transforms(), where)
+    return validated(transforms()[kind], settings, where)
 
 
 def _term(where: str, name: str, settings: Any, alpha: float | None) -> Term:
@@ -253,13 +286,13 @@ def _dims(method: str, dims: Literal["default", "full"] | Dims, shape: Shape) ->
     return tuple(dims)
 
 
-def _merged(base: Raw, overlay: Raw) -> Raw:
+def merged(base: Raw, overlay: Raw) -> Raw:
     """Return base with the overlay's keys put over it, tables merged key by key."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in overlay.items():
-        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both_tables else value
-    return merged
+        both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both_tables else value
+    return result
 
 
 def _plain(value: Any) -> str:

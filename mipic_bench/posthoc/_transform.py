@@ -1,0 +1,83 @@
+"""The contract of a post-hoc transform: settings a recipe may give, and what fitting it on vectors returns."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from mipic_bench.registry import leaves
+
+
+class Fitted(ABC):
+    """A transform that has seen its training vectors."""
+
+    nested: ClassVar[bool] = True  # whether one vector's prefixes serve every width
+    history: tuple[float, ...] = ()  # losses of the fit, where it is a training
+
+    @abstractmethod
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the transformed vectors, (n, D) float32 -> (n, D) float32; their prefixes serve the widths if nested."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that was fitted, by name, for saving."""
+
+    def at(self, vectors: np.ndarray, dim: int) -> np.ndarray:
+        """Return the transformed vectors at one width, (n, D) -> (n, dim)."""
+        return self.apply(vectors)[:, :dim]
+
+
+class Transform(BaseModel, ABC):
+    """The settings of a post-hoc transform. The class docstring, `formula` and `source` are shown to users; `version` is raised
+    by hand when its numbers change, and only then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    texts: Annotated[int, Field(ge=2)] = 20_000  # at most so many training texts are fitted on, drawn at random
+
+    @abstractmethod
+    def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> Fitted:
+        """Fit on the vectors of training texts.
+
+        Args:
+            vectors: (n, D) float32, raw read-outs of one layer.
+            dims: the widths to serve, ascending.
+            seed: decides what is drawn at random.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap(Fitted):
+    """x -> (x - mean) matrix.
+
+    Args:
+        mean: (D,). matrix: (D, D).
+    """
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        """See `Fitted.apply`."""
+        return np.asarray((vectors - self.mean) @ self.matrix, dtype=np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """See `Fitted.arrays`."""
+        return {"mean": self.mean, "matrix": self.matrix}
+
+
+@cache
+def transforms() -> dict[str, type[Transform]]:
+    """Find every transform: file name -> class."""
+    from mipic_bench import posthoc
+
+    return leaves(posthoc, Transform)  # type: ignore[type-abstract]

@@ -1,0 +1,34 @@
+"""Principal components: the directions of largest variance first."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from mipic_bench.posthoc._transform import LinearMap, Transform
+
+
+class PCA(Transform):
+    """Rotation onto the principal components of the training vectors, largest variance first."""
+
+    formula: ClassVar[str] = (
+        "(x - mean) V,  V the eigenvectors of the training vectors' covariance by falling eigenvalue"
+    )
+    source: ClassVar[str] = "Pearson 1901; whiten: BERT-whitening, arXiv 2103.15316"
+
+    center: bool = True  # false: eigenvectors of the second moment, so that full-width similarities stay what they were
+    whiten: bool = False  # every component to variance 1
+
+    def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> LinearMap:
+        """See `Transform.fit`; float64 inside, each component's largest loading positive."""
+        data = vectors.astype(np.float64)
+        mean = data.mean(0) if self.center else np.zeros(data.shape[1])
+        data -= mean
+        variances, components = np.linalg.eigh(data.T @ data / len(data))
+        variances, components = variances[::-1], components[:, ::-1]
+        largest = np.abs(components).argmax(0)
+        components = components * np.sign(components[largest, np.arange(len(largest))])
+        if self.whiten:
+            # directions in which few training vectors leave no variance are not blown up
+            components = components / np.sqrt(np.maximum(variances, 1e-6 * variances[0]))
+        return LinearMap(mean.astype(np.float32), components.astype(np.float32))
