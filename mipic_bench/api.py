@@ -208,7 +208,7 @@ def report(
     Raises:
         UserError: no finished run, or a method that was not scored.
     """
-    from mipic_bench import profiling
+    from mipic_bench import costs
     from mipic_bench.report import build
     from mipic_bench.results import read_provenance
 
@@ -218,8 +218,8 @@ def report(
         raise errors.UserError(
             f"results {folder}", "holds no finished run", "run a method first, or name another folder"
         )
-    costs = profiling.read(folder)
-    return build(rows, read_provenance(folder), Path(out), reference=reference, highlight=highlight, profile=costs)
+    known = read_provenance(folder)
+    return build(rows, known, Path(out), reference=reference, highlight=highlight, profile=costs.read(folder))
 
 
 def compare(

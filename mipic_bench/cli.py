@@ -32,6 +32,7 @@ def report(
     Example:
         mipic-bench report --results results --out reports/mine
     """
+    from mipic_bench import costs
     from mipic_bench.report import build
     from mipic_bench.results import read
 
@@ -39,7 +40,7 @@ def report(
     _tell(store.problems)
     if store.rows().empty:
         raise UserError(f"--results {results}", "holds no finished run", "run a method first, or name another folder")
-    page = build(store.rows(), store.provenance(), out, reference=reference)
+    page = build(store.rows(), store.provenance(), out, reference=reference, profile=costs.read(results))
     _console().print(f"The report is [bold]{page}[/bold]", soft_wrap=True)
 
 

@@ -19,25 +19,20 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mipic_bench import backbones, commit, corpora, provenance
+from mipic_bench import backbones, corpora, provenance
 from mipic_bench.backbones import Backbone
+from mipic_bench.costs import COLUMNS, KEYS
 from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import bytes_per_vector
 from mipic_bench.export import parameters
 from mipic_bench.shapes import default_dims
 
-FOLDER = "profile"
 TEXTS = 128  # distinct texts that encoding is timed on, at most
 NEAREST = 10  # neighbors that a search returns
 CANDIDATES = 400  # that binary+rescore looks at again, as in scoring
 _REPEATS = 3
 _QUERIES = 5
-_KEYS = ("layer", "dim", "precision")
-COLUMNS = (
-    "backbone", *_KEYS, "bytes", "parameters", "flops", "encode_ms", "texts_per_second", "tokens", "search_ms", "index_size",
-    "device", "dtype", "threads", "processor",
-)  # fmt: skip
 
 Search = Callable[[np.ndarray], np.ndarray]
 
@@ -105,7 +100,7 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
     rows = [
         {
             **common,
-            **dict(zip(_KEYS, (layer, dim, precision), strict=True)),
+            **dict(zip(KEYS, (layer, dim, precision), strict=True)),
             "bytes": bytes_per_vector(dim, precision),
             **encoding[layer],
             "search_ms": 1e3 * searching[dim, precision],
@@ -188,42 +183,6 @@ def index(vectors: np.ndarray, precision: str) -> Search:
         return np.asarray(near[_top(signs @ query, best)])
 
     return by_bits if precision == "binary" else rescored
-
-
-def write(frame: pd.DataFrame, results: Path) -> Path:
-    """Write a profile as `<results>/profile/<backbone>.csv`; budgets that were measured before and not now are kept.
-
-    Raises:
-        UserError: the folder or the disk does not take it.
-    """
-    [name] = frame["backbone"].unique()
-    path = results / FOLDER / f"{name}.csv"
-    if path.is_file():
-        frame = (
-            pd.concat([frame, _read(path)]).drop_duplicates(list(_KEYS)).sort_values(["layer", "dim"], kind="stable")
-        )
-    commit.write(path, frame.to_csv(index=False, lineterminator="\n").encode())
-    return path
-
-
-def read(results: Path) -> pd.DataFrame | None:
-    """Return every profile of a results folder, as reports take it; None if there is none.
-
-    Raises:
-        UserError: a file there is no profile.
-    """
-    frames = [_read(path) for path in sorted((results / FOLDER).glob("*.csv"))]
-    return pd.concat(frames, ignore_index=True) if frames else None
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, keep_default_na=False)
-        return frame[list(COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{FOLDER}/{path.name}", f"is no profile: {error}", "measure it again, or take it away"
-        ) from error
 
 
 def _budgets(backbone: Backbone, settings: Settings) -> tuple[tuple[int, ...], tuple[int, ...]]:

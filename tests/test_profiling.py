@@ -9,11 +9,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mipic_bench import backbones
+from mipic_bench.costs import COLUMNS, read, write
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import PRECISIONS
 from mipic_bench.export import parameters
 from mipic_bench.figures.pareto import COSTS, priced
-from mipic_bench.profiling import COLUMNS, NEAREST, Settings, index, profile, read, search_seconds, write
+from mipic_bench.profiling import NEAREST, Settings, index, profile, search_seconds
 from mipic_bench.quality import View
 
 SMALL = Settings(layers=(1, 4), dims=(5, 64), index_size=600)
