@@ -8,7 +8,8 @@ import typer
 
 from mipic_bench import commands_models, commands_run
 from mipic_bench.errors import UserError, UserErrors
-from mipic_bench.options import DataOption, ResultsOption, SetOption, Words
+from mipic_bench.options import DataOption, JsonOption, ResultsOption, SetOption, Words
+from mipic_bench.output import console, print_json
 from mipic_bench.parsing import numbers, pair, pieces
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ def report(
     if store.rows().empty:
         raise UserError(f"--results {results}", "holds no finished run", "run a method first, or name another folder")
     page = build(store.rows(), store.provenance(), out, reference=reference, profile=costs.read(results))
-    _console().print(f"The report is [bold]{page}[/bold]", soft_wrap=True)
+    console().print(f"The report is [bold]{page}[/bold]", soft_wrap=True)
 
 
 def compare(
@@ -56,6 +57,7 @@ def compare(
     dim: Annotated[Words, typer.Option("--dim", help="Only these widths.")] = None,
     backbone_map: Annotated[Words, typer.Option("--backbone-map", help="ours=theirs, may be repeated.")] = None,
     results: ResultsOption = Path("results"),
+    as_json: JsonOption = False,
 ) -> None:
     """Write our rows beside published ones as CSV, each pair marked comparable or with the reason why not.
 
@@ -80,10 +82,12 @@ def compare(
     comparison.write(frame, out)
     for note in frame.attrs["notes"]:
         typer.echo(note, err=True)
-    console = _console()
+    if as_json:
+        print_json(frame)
+        return
     if len(frame):
-        console.print(comparison.compare_table(frame))
-    console.print(f"{len(frame)} pairs: {out}", soft_wrap=True)
+        console().print(comparison.compare_table(frame))
+    console().print(f"{len(frame)} pairs: {out}", soft_wrap=True)
 
 
 Kind = Literal["methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"]
@@ -92,15 +96,20 @@ Kind = Literal["methods", "backbones", "tasks", "suites", "corpora", "terms", "b
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List what is there by name: methods, backbones, tasks, suites, corpora, terms or baselines.
 
     Example:
         mipic-bench list methods
     """
-    from mipic_bench.listing import listing
+    from mipic_bench.listing import entries, listing
 
-    _console().print(listing(kind, data))
+    if as_json:
+        columns, rows = entries(kind, data)
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    console().print(listing(kind, data))
 
 
 def show(
@@ -117,7 +126,7 @@ def show(
     """
     from mipic_bench.listing import described
 
-    _console().print(described(method, backbone, change or []))
+    console().print(described(method, backbone, change or []))
 
 
 def check(data: DataOption = None) -> None:
@@ -128,7 +137,7 @@ def check(data: DataOption = None) -> None:
     """
     from mipic_bench.listing import check_all
 
-    _console().print(check_all(data))
+    console().print(check_all(data))
 
 
 for _function in (
@@ -140,6 +149,8 @@ for _function in (
     check,
     commands_run.merge,
     commands_models.export,
+    commands_models.evaluate,
+    commands_models.profile,
 ):
     app.command()(_function)
 app.command("list")(list_)
@@ -152,12 +163,6 @@ def main() -> None:
     except UserError as error:
         _tell(error.problems if isinstance(error, UserErrors) else (error,))
         sys.exit(2)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 def _tell(problems: Any) -> None:

@@ -1,11 +1,34 @@
-"""Commands about one model: `export` a budget of a run."""
+"""Commands about one model: `export` a budget of a run, `evaluate` a model as it is, `profile` what budgets cost."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from mipic_bench.options import OfflineOption, ResultsOption
+from mipic_bench.options import (
+    MACHINE,
+    SCORE,
+    SELECT,
+    BackboneOption,
+    DataOption,
+    DeviceOption,
+    DimsOption,
+    DtypeOption,
+    JsonOption,
+    LayersOption,
+    OfflineOption,
+    PrecisionOption,
+    ProtocolOption,
+    QuietOption,
+    ResultsOption,
+    SplitOption,
+    SuiteOption,
+    TaskOption,
+)
+from mipic_bench.output import console, print_json
+from mipic_bench.parsing import numbers, pieces
+
+LengthOption = Annotated[int | None, typer.Option("--max-length", help="Tokens kept of a text.", rich_help_panel=SCORE)]
 
 
 def export(
@@ -31,3 +54,145 @@ def export(
 
     write(results, run, layer, dim, out, backbone=backbone, offline=offline)
     typer.echo(f'{out}: load it with SentenceTransformer("{out}")')
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, name, or a run that kept its weights.")],
+    name: Annotated[str | None, typer.Option("--name", help="What rows call it.", rich_help_panel=SELECT)] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="Before every text: a prompt's name, or its text.", rich_help_panel=SELECT),
+    ] = None,
+    query_prompt: Annotated[
+        str | None,
+        typer.Option("--query-prompt", help="Before the queries of retrieval instead.", rich_help_panel=SELECT),
+    ] = None,
+    pooling: Annotated[
+        Literal["cls", "mean", "last"] | None,
+        typer.Option("--pooling", help="Default: the model's own.", rich_help_panel=SELECT),
+    ] = None,
+    task: TaskOption = None,
+    suite: SuiteOption = None,
+    data: DataOption = None,
+    split: SplitOption = "test",
+    protocol: ProtocolOption = "clean",
+    dims: DimsOption = None,
+    layers: LayersOption = None,
+    precision: PrecisionOption = None,
+    max_length: LengthOption = None,
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = "auto",
+    offline: OfflineOption = False,
+    results: ResultsOption = Path("results"),
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score any sentence-transformers or Hugging Face model at every (layer, dim) budget, without training it.
+
+    Examples:
+        mipic-bench evaluate intfloat/e5-base-v2 --query-prompt 'query: ' --prompt 'passage: ' --task scifact --data DIR
+
+        mipic-bench evaluate ./my-model --suite quick --name mine
+
+        mipic-bench evaluate mipic--minilm--toy--s0 --task stsb --data DIR
+    """
+    dim_list, layer_list = numbers("--dims", dims), numbers("--layers", layers)
+    from mipic_bench.commands_run import show
+    from mipic_bench.evaluating import evaluation
+    from mipic_bench.progress import Reporter
+    from mipic_bench.sweep import sweep
+
+    request, inputs, cells = evaluation(
+        model,
+        name=name,
+        prompt=prompt,
+        query_prompt=query_prompt,
+        pooling=pooling,
+        named=pieces(task),
+        suites=pieces(suite),
+        data=data,
+        split=split,
+        protocol=protocol,
+        dims=dim_list,
+        layers=layer_list,
+        precisions=pieces(precision),
+        training={"max_length": max_length},
+        dtype=dtype,
+        device=device,
+        offline=offline,
+        results=results,
+    )
+    reporter = Reporter(quiet=quiet)
+    reporter.say(
+        f"{request.dtype} on {request.device} · protocol {protocol}, split {split}\ntasks {', '.join(request.tasks)}"
+    )
+    for note in inputs.notes(cells):
+        reporter.say(f"note: {note}")
+    summary = sweep(cells, request, inputs, reporter)
+    if not summary.signal:
+        show(cells, request, inputs, as_json=as_json, draw=False)
+    for outcome in summary.failed:
+        reporter.say(f"failed: {outcome.run}: {outcome.reason}")
+    raise typer.Exit(summary.exit_code)
+
+
+def profile(
+    backbone: BackboneOption = None,
+    layers: LayersOption = None,
+    dims: DimsOption = None,
+    precision: PrecisionOption = None,
+    index_size: Annotated[
+        int, typer.Option("--index-size", help="Vectors that are searched.", rich_help_panel=SCORE)
+    ] = 100_000,
+    corpus: Annotated[
+        str, typer.Option("--corpus", help="Whose texts are encoded: name or file.", rich_help_panel=SCORE)
+    ] = "toy",
+    data: DataOption = None,
+    max_length: LengthOption = None,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option("--dtype", help="Arithmetic of encoding.", rich_help_panel=MACHINE),
+    ] = "float32",
+    device: DeviceOption = "auto",
+    offline: OfflineOption = False,
+    results: ResultsOption = Path("results"),
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what every (layer, dim, precision) costs here: bytes, FLOPs, encoding, searching. Reports then show it.
+
+    Encoding is timed on the first texts of a corpus, searching on random vectors, one query at a time on the CPU.
+
+    Example:
+        mipic-bench profile --backbone minilm --index-size 1000000
+    """
+    from mipic_bench.costs import write
+    from mipic_bench.profiling import Settings, table
+    from mipic_bench.profiling import profile as measure
+    from mipic_bench.progress import Reporter
+    from mipic_bench.run import resolve_device, resolve_dtype
+
+    reporter = Reporter(quiet=quiet)
+    device = resolve_device(device)
+    settings = Settings(
+        layers=numbers("--layers", layers),
+        dims=numbers("--dims", dims),
+        precisions=tuple(pieces(precision)) or Settings.precisions,
+        index_size=index_size,
+        corpus=corpus,
+        data=data,
+        max_length=max_length or Settings.max_length,
+        device=device,
+        dtype=resolve_dtype(dtype, device),
+        offline=offline,
+    )
+    for name in pieces(backbone) or ["minilm"]:
+        with reporter.bar(f"profile {name}") as update:
+            frame = measure(name, settings, update)
+        path = write(frame, results)
+        if as_json:
+            print_json(frame)
+            continue
+        for shown in table(frame):
+            console().print(shown)
+        console().print(f"costs: {path}", soft_wrap=True)

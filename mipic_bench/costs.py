@@ -9,6 +9,7 @@ from mipic_bench.errors import UserError
 
 FOLDER = "profile"
 KEYS = ("layer", "dim", "precision")
+_SETTING = ("index_size", "device", "dtype", "threads", "processor")
 COLUMNS = (
     "backbone", *KEYS, "bytes", "parameters", "flops", "encode_ms", "texts_per_second", "tokens", "search_ms", "index_size",
     "device", "dtype", "threads", "processor",
@@ -16,7 +17,7 @@ COLUMNS = (
 
 
 def write(frame: pd.DataFrame, results: Path) -> Path:
-    """Write a profile as `<results>/profile/<backbone>.csv`; budgets that were measured before and not now are kept.
+    """Write a profile as `<results>/profile/<backbone>.csv`; budgets measured before, in the same setting, are kept.
 
     Raises:
         UserError: the folder or the disk does not take it.
@@ -24,7 +25,11 @@ def write(frame: pd.DataFrame, results: Path) -> Path:
     [name] = frame["backbone"].unique()
     path = results / FOLDER / f"{name}.csv"
     if path.is_file():
-        frame = pd.concat([frame, _read(path)]).drop_duplicates(list(KEYS)).sort_values(["layer", "dim"], kind="stable")
+        before = _read(path)
+        same = (before[list(_SETTING)] == frame[list(_SETTING)].iloc[0]).all(axis=1)  # other machines do not mix
+        frame = (
+            pd.concat([frame, before[same]]).drop_duplicates(list(KEYS)).sort_values(["layer", "dim"], kind="stable")
+        )
     commit.write(path, frame.to_csv(index=False, lineterminator="\n").encode())
     return path
 

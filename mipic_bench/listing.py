@@ -24,7 +24,16 @@ REFERENCE_SHAPE = Shape(6, 384)  # MiniLM's, where a recipe is looked at without
 
 
 def listing(kind: str, data: Path | None) -> Table:
-    """Return the table of everything of a kind: "methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"."""
+    """Return the table of everything of a kind; see `entries`."""
+    columns, rows = entries(kind, data)
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table
+
+
+def entries(kind: str, data: Path | None) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
+    """Return columns and rows of a kind: "methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"."""
     kinds: dict[str, Callable[[], tuple[tuple[str, ...], Sequence[tuple[str, ...]]]]] = {
         "methods": lambda: (("method", "title", "terms", "source"), _methods()),
         "backbones": lambda: (("backbone", "what it is"), list(backbones.known().items())),
@@ -34,11 +43,7 @@ def listing(kind: str, data: Path | None) -> Table:
         "terms": lambda: (("term", "formula", "source"), [(n, t.formula, t.source) for n, t in terms().items()]),
         "baselines": lambda: (("file", "what it holds"), _baselines()),
     }
-    columns, rows = kinds[kind]()
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    return table
+    return kinds[kind]()
 
 
 def _methods() -> list[tuple[str, str, str, str]]:

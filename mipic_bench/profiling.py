@@ -254,3 +254,31 @@ def _top(scores: np.ndarray, best: int) -> np.ndarray:
     """Return the positions of the best scores, best first."""
     kept = np.argpartition(-scores, best - 1)[:best]
     return np.asarray(kept[np.argsort(-scores[kept], kind="stable")])
+
+
+def table(frame: pd.DataFrame) -> list[Any]:
+    """Return a profile as two tables for the terminal: encoding by layer, storing and searching by width and precision."""
+    from mipic_bench.tables import Column, Table, terminal
+
+    first = frame.iloc[0]
+    encoding = frame.drop_duplicates("layer").assign(million=frame["flops"] / 1e6, parameters=frame["parameters"] / 1e6)
+    searching = frame.drop_duplicates(["dim", "precision"])
+    where = f"{first['dtype']} on {first['device']} ({first['processor']}, {first['threads']} threads)"
+    columns = (
+        Column("layer", "layer", "integer"),
+        Column("parameters", "parameters, M", "number"),
+        Column("million", "MFLOPs per text", "number"),
+        Column("encode_ms", "ms per text", "number"),
+        Column("texts_per_second", "texts per second", "number"),
+    )
+    note = f"Texts of {first['tokens']:.1f} tokens on average, {where}."
+    by_layer = Table("encoding", f"{first['backbone']}: encoding", encoding, columns, note)
+    stored = (
+        Column("dim", "dim", "integer"),
+        Column("precision", "precision"),
+        Column("bytes", "bytes per vector", "integer"),
+        Column("search_ms", "ms per query", "number"),
+    )
+    note = f"Exact search for {NEAREST} of {first['index_size']:,} random vectors, one query at a time, on the CPU."
+    by_width = Table("searching", f"{first['backbone']}: storing and searching", searching, stored, note)
+    return [terminal(by_layer), terminal(by_width)]

@@ -93,6 +93,12 @@ def test_profiles_are_kept_and_joined(frame, tmp_path):
     assert fresh["encode_ms"].item() == more.loc[more["dim"] == 64, "encode_ms"].item()
 
 
+def test_profiles_of_other_settings_do_not_mix(frame, tmp_path):
+    write(frame, tmp_path)
+    write(profile("tiny", Settings(layers=(4,), dims=(16,), precisions=("float32",), index_size=700)), tmp_path)
+    assert read(tmp_path)["index_size"].tolist() == [700]
+
+
 def test_a_file_that_is_no_profile(tmp_path):
     (tmp_path / "profile").mkdir()
     (tmp_path / "profile" / "tiny.csv").write_text("a,b\n1,2\n")
