@@ -1,0 +1,185 @@
+"""The commands about one model, and what every command shares: study files, JSON for scripts, trackers."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from mipic_bench import accelerating, asking
+from mipic_bench.cli import main
+
+FAST = ("--backbone", "tiny", "--task", "toy-sts", "--dims", "8,64", "--layers", "2", "--dtype", "float32")
+
+
+@pytest.fixture
+def command(monkeypatch, capfd, tmp_path):
+    """Return a function that runs a command line and gives its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["mipic-bench", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capfd.readouterr()
+        return ended.value.code or 0, written.out, written.err
+
+    return run
+
+
+def test_run_export_evaluate_profile_report(command, tmp_path):
+    code, out, err = command("run", "-m", "mrl", *FAST, "--max-steps", 2, "--keep-checkpoints")
+    assert code == 0, err
+    code, out, err = command("export", "mrl--tiny", "--layer", 2, "--dim", 8, "--out", "exported")
+    assert (code, out) == (0, 'exported: load it with SentenceTransformer("exported")\n')
+    code, out, err = command("evaluate", "exported", "--name", "cut", "--task", "toy-sts", "--json", "-q")
+    assert (code, err) == (0, "")
+    rows = pd.DataFrame(json.loads(out))
+    assert set(rows["backbone"]) == {"cut"}
+    assert rows["layer"].max() == 2
+    assert rows["dim"].max() == 8
+    code, out, err = command("evaluate", "mrl--tiny--toy", "--task", "toy-pair", "--dims", 8, "--layers", 2)
+    assert code == 0, err
+    assert "its weights were kept" in err.replace("\n", " ")
+    assert "pair · mrl" in out
+    code, out, err = command("profile", "--backbone", "tiny", "--index-size", 500, "--dims", "8,64", "-q")
+    assert code == 0, err
+    assert "MFLOPs per text" in out
+    assert "500 random vectors" in out
+    code, out, err = command("report", "--out", "report")
+    assert code == 0, err
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
+def test_a_study_file_gives_the_options(command, tmp_path):
+    study = {
+        "method": '["pretrained", "mrl"]',
+        "backbone": '"tiny"',
+        "seeds": "[0, 1]",
+        "task": '"toy-sts"',
+        "dims": "[8, 64]",
+        "layers": "2",
+        "max_steps": "2",
+        "keep-checkpoints": "true",
+        "results": '"mine"',
+    }
+    (tmp_path / "study.toml").write_text("\n".join(f"{key} = {value}" for key, value in study.items()))
+    code, out, err = command("run", "--config", "study.toml", "--dims", "16", "--json", "-q")
+    assert code == 0, err
+    rows = pd.DataFrame(json.loads(out))
+    assert set(rows["dim"]) == {16}  # the command line stands above the file
+    assert set(zip(rows["method"], rows["seed"], strict=True)) == {("pretrained", ""), ("mrl", "0"), ("mrl", "1")}
+    assert len(list((tmp_path / "mine" / "checkpoints").iterdir())) == 2
+    [record] = (tmp_path / "mine" / "runs").glob("pretrained*.json")
+    kept = json.loads(record.read_text())["study"]
+    assert kept["seeds"] == [0, 1]
+    assert "results" not in kept  # where things are on this machine is nobody's business
+    code, out, err = command("plan", "--config", "study.toml", "--json")
+    assert [cell["status"] for cell in json.loads(out)] == ["pending"] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("metod = 'mrl'", "unknown key 'metod'"),
+        ("method = ", "cannot be read as TOML"),
+        ("[method]\nname = 'mrl'", "method: is {'name': 'mrl'}"),
+        ("metod = 'mrl'\nsedes = 3", "unknown key 'sedes'"),
+    ],
+)
+def test_mistakes_in_a_study_file(command, tmp_path, text, words):
+    (tmp_path / "study.toml").write_text(text)
+    code, out, err = command("run", "--config", "study.toml")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_lists_for_scripts(command):
+    for kind in ("methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"):
+        code, out, _ = command("list", kind, "--json")
+        assert code == 0
+        assert json.loads(out)
+    code, out, err = command("run", "-m", "pretrained", *FAST, "-q")
+    code, out, err = command("compare", "--out", "c.csv", "--json")
+    assert (code, json.loads(out)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("evaluate", "tinny"), "did you mean tiny"),
+        (("evaluate", "./nothing"), "there is no folder"),
+        (("evaluate", "mrl--tiny--toy--s0"), "unknown run"),
+        (("evaluate", "tiny", "--prompt", "query"), "no prompt of that name"),
+        (("evaluate", "tiny", "--dims", "8,x"), "'x' is not a whole number"),
+        (("profile", "--backbone", "tiny", "--layers", "9"), "9 is not within 1..4"),
+        (("export", "mrl", "--layer", "1", "--dim", "1", "--out", "out"), "unknown run"),
+        (("run", "-m", "mrl", "--backbone", "tiny", "--track", "tensorbord"), "did you mean tensorboard"),
+    ],
+)
+def test_slips_end_with_code_2_and_nothing_written(command, tmp_path, words, told):
+    code, out, err = command(*words)
+    assert (code, out) == (2, "")
+    assert told in err.replace("\n", " ")
+    assert "Traceback" not in err
+    assert not any(tmp_path.iterdir())
+
+
+def test_completion_is_offered(command):
+    code, out, _ = command("--help")
+    assert code == 0
+    assert "--install-completion" in out
+
+
+class Tracker:
+    """What a tracker of accelerate is asked to do, written down."""
+
+    made: list = []
+    requires_logging_directory = False
+    name = "fake"
+
+    def __init__(self, project, **options):
+        self.project, self.options, self.settings, self.steps, self.ended = project, options, {}, [], False
+        Tracker.made.append(self)
+
+    def start(self):
+        pass
+
+    def store_init_configuration(self, values):
+        self.settings = values
+
+    def log(self, values, step=None, **_):
+        self.steps.append((step, values))
+
+    def finish(self):
+        self.ended = True
+
+
+def test_trainings_log_to_trackers(command, monkeypatch):
+    from accelerate import tracking
+
+    Tracker.made.clear()
+    monkeypatch.setattr(asking, "check_trackers", lambda names: None)
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
+    code, _, err = command("run", "-m", "mipic", *FAST, "--max-steps", 3, "--track", "fake")
+    assert code == 0, err
+    [tracker] = Tracker.made
+    assert tracker.ended
+    assert tracker.settings["cell/method"] == "mipic"
+    assert tracker.settings["training/learning_rate"] == 2e-5
+    assert all(isinstance(value, bool | int | float | str) for value in tracker.settings.values())
+    assert [step for step, _ in tracker.steps] == [1, 2, 3]
+    assert {"loss", "lr", "terms/mrl", "terms/attention", "terms/cka", "terms/chain"} <= set(tracker.steps[0][1])
+
+
+def test_trackers_that_are_not_installed_are_told(command):
+    import importlib.util
+
+    missing = [name for name in accelerating.TRACKERS if importlib.util.find_spec(name) is None]
+    if not missing:
+        pytest.skip("all are installed")
+    code, _, err = command("run", "-m", "mrl", *FAST, "--track", missing[0])
+    assert code == 2
+    assert f"{missing[0]} is not installed" in err
