@@ -11,7 +11,7 @@ from mipic_bench.errors import UserError, unknown
 from mipic_bench.paths import shipped
 from mipic_bench.posthoc import transforms
 from mipic_bench.recipe import Recipe, variants
-from mipic_bench.settings import Training
+from mipic_bench.schema import Training
 
 
 @cache

@@ -23,7 +23,7 @@ from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.objectives import Nesting, Term, terms
 from mipic_bench.objectives._term import Dims, Positive
 from mipic_bench.posthoc import Transform, transforms
-from mipic_bench.settings import Raw, Share, Training, validated
+from mipic_bench.schema import Raw, Share, Training, validated
 from mipic_bench.shapes import Shape, default_dims
 
 __all__ = [
