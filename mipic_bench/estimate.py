@@ -34,8 +34,8 @@ def seconds(
         return scoring
     settings = cell.recipe.training
     steps = trainer.step_count(ceil(len(inputs.corpus(cell.corpus_asked)) / settings.batch_size), settings)
-    head = checkpoint.peek(request.results / checkpoint.UNFINISHED / cell.run)
-    left = steps - (head["record"]["history"]["steps"] if head else 0)
+    heads = [checkpoint.peek(request.results / checkpoint.UNFINISHED / part.folder) for part in cell.parts]
+    left = steps * len(heads) - sum(head["record"]["history"]["steps"] for head in heads if head)
     batch = settings.batch_size * settings.accumulation / _batch(best)
     return float(best["training"]["seconds"] / best["training"]["steps"] * left * batch) + scoring
 

@@ -42,10 +42,18 @@ def refreshed(cell: Cell, request: Request, inputs: Inputs) -> Cell:
 def _cells(request: Request, inputs: Inputs) -> Iterator[Cell]:
     for backbone in request.backbones:
         for recipe in request.methods:
-            # a method without training has one cell per backbone
-            trained = [(corpus, seed) for corpus in request.corpora for seed in request.seeds]
-            for corpus, seed in trained if recipe.trains else [("", None)]:
+            for corpus, seed in _lots(request, recipe):
                 yield _cell(request, inputs, recipe, backbone, corpus, seed)
+
+
+def _lots(request: Request, recipe: Recipe) -> list[tuple[str, int | None]]:
+    """Return (corpus, seed) of each cell of a method on a backbone.
+
+    Without training there is one; a transform that is fitted on text has one per corpus.
+    """
+    if recipe.trains:
+        return [(corpus, seed) for corpus in request.corpora for seed in request.seeds]
+    return [(corpus, None) for corpus in request.corpora] if recipe.fits else [("", None)]
 
 
 def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: str, seed: int | None) -> Cell:
@@ -67,9 +75,11 @@ def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: s
     }
     if request.prompts:
         identity |= {"prompts": vars(request.prompts)}
-    data = inputs.corpus(corpus) if resolved.trains else None
+    data = inputs.corpus(corpus) if corpus else None
     if data is not None:
-        identity |= {"corpus": {"digest": data.digest, "rows": len(data)}, "trainer": trainer.VERSION}
+        identity |= {"corpus": {"digest": data.digest, "rows": len(data)}}
+    if resolved.trains:
+        identity |= {"trainer": trainer.VERSION}
     return Cell(
         recipe=resolved,
         backbone=name,
@@ -144,7 +154,7 @@ def _compared(cell: Cell, request: Request, inputs: Inputs, runs: Mapping[str, r
 
 
 def _kept(cell: Cell, request: Request) -> bool:
-    return checkpoint.kept(request.results / checkpoint.KEPT / cell.run) is not None
+    return all(checkpoint.kept(request.results / checkpoint.KEPT / part.folder) is not None for part in cell.parts)
 
 
 def _refusal(cell: Cell, inputs: Inputs) -> str:

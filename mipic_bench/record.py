@@ -80,11 +80,34 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         "seconds": item.seconds,
         "notes": (*data.notes, *item.fold.notes, *item.notes),
     }
-    if cell.recipe.trains:
+    if cell.corpus:
         found = leakage.leakage(inputs.corpus(cell.corpus_asked), item.fold)
         entry["leakage"] = {"rows": found.rows, "leaked_rows": found.leaked_rows, "leaked_texts": found.leaked_texts}
+    if cell.recipe.trains:
         entry["weights"] = training["weights"]
     return entry
+
+
+def together(trainings: Sequence[dict[str, Any]], widths: Sequence[int | None]) -> dict[str, Any]:
+    """Return the record of several trainings, one per width, as one: steps and seconds add up, steps go on counting."""
+    if len(trainings) == 1 and widths[0] is None:
+        return trainings[0]
+    history: list[dict[str, Any]] = []
+    done = 0
+    for training, width in zip(trainings, widths, strict=True):
+        history += [{**entry, "step": done + entry["step"], "dim": width} for entry in training["history"]]
+        done += training["steps"]
+    seconds = sum(training["seconds"] for training in trainings)
+    pairs = sum(training["pairs_per_second"] * training["seconds"] for training in trainings)
+    return {
+        "steps": done,
+        "seconds": seconds,
+        "pairs_per_second": pairs / seconds if seconds else 0.0,
+        "peak_memory_mb": max(training["peak_memory_mb"] for training in trainings),
+        "weights": "one model per width",
+        "weights_by_dim": {str(width): training["weights"] for training, width in zip(trainings, widths, strict=True)},
+        "history": history,
+    }
 
 
 def holds(entry: Mapping[str, Any], fresh: Mapping[str, Any] | None) -> bool:

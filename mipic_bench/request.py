@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.evaluators import PRECISIONS
 from mipic_bench.prompts import Prompts
 from mipic_bench.recipe import Recipe, Resolved
+from mipic_bench.shapes import served
 
 UNIT = ["task", "split", "protocol"]  # what is scored as one piece of work, at any number of budgets
 
@@ -81,6 +82,7 @@ class Cell:
         reason: why it is not done, or nothing.
         tasks: the tasks that are to be scored.
         seconds: how long it will take, judged by finished runs; None when none is like it.
+        width: of a part of a method with one model per width; None for the whole cell.
     """
 
     recipe: Resolved
@@ -96,6 +98,7 @@ class Cell:
     tasks: tuple[str, ...] = ()
     corpus_asked: str = ""
     seconds: float | None = None
+    width: int | None = None
 
     @property
     def key(self) -> str:
@@ -107,6 +110,19 @@ class Cell:
         """The run's name."""
         seed = "" if self.seed is None else self.seed
         return results.run_name(self.recipe.method, self.backbone_name, self.corpus, seed, self.key)
+
+    @property
+    def parts(self) -> "tuple[Cell, ...]":
+        """What is trained on its own: the cell itself, or one part per width that is asked for, with the widths it serves."""
+        if not self.recipe.per_dim:
+            return (self,)
+        lots = served(list(self.recipe.per_dim), self.dims).items()
+        return tuple(replace(self, recipe=self.recipe.per_dim[dim], dims=dims, width=dim) for dim, dims in lots)
+
+    @property
+    def folder(self) -> str:
+        """The name of what is stored beside the rows of the run: its checkpoints."""
+        return self.run if self.width is None else f"{self.run}--d{self.width}"
 
     @property
     def labels(self) -> dict[str, str]:

@@ -9,19 +9,18 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mipic_bench import backbones, checkpoint, evaluators, failures, provenance, results, trainer
+from mipic_bench import backbones, checkpoint, evaluators, failures, provenance, results, trainer, views
 from mipic_bench.accelerating import accelerator, logged
 from mipic_bench.backbones import Backbone
-from mipic_bench.embed import Embeddings, encode
 from mipic_bench.errors import UserError
+from mipic_bench.evaluators import Score
 from mipic_bench.progress import Reporter
-from mipic_bench.record import Scored, holds, joined, record_of
+from mipic_bench.record import Scored, holds, joined, record_of, together
 from mipic_bench.request import UNIT, Cell, Inputs, Request, unit_of
 from mipic_bench.rows import IDENTITY, typed, union
 from mipic_bench.stopping import STOP
 from mipic_bench.tasks import Fold
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from mipic_bench.views import View
 
 
 class ScoringError(RuntimeError):
@@ -92,7 +91,8 @@ def run_cell(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) -
     rows = write(finished, request.results)
     if finished.error:
         raise finished.error
-    checkpoint.remove(request.results / checkpoint.UNFINISHED / cell.run)
+    for part in cell.parts:
+        checkpoint.remove(request.results / checkpoint.UNFINISHED / part.folder)
     return rows
 
 
@@ -104,17 +104,37 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
         trainer.TrainingError: see `trainer.train`.
         stopping.Stopped: the user wants to stop.
     """
+    folds = [inputs.folds[name] for name in cell.tasks]
+    parts = [_part(part, folds, request, inputs, reporter) for part in cell.parts]
+    start = perf_counter()
+    errors: list[ScoringError] = []
+    read = [view for part in parts for view in part.views]
+    scored = list(_score(cell, folds, read, request, reporter, errors))
+    rows = pd.DataFrame([row for item in scored for row in _rows(cell, item, request)], columns=list(results.COLUMNS))
+    training = together([part.training for part in parts], [part.cell.width for part in parts])
+    record = record_of(cell, parts[0].backbone, training, scored, request, inputs)
+    record["scoring_seconds"] = perf_counter() - start + sum(part.seconds for part in parts)
+    return Finished(cell.run, rows, record, errors[0] if errors else None)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one model of a cell gave: its vectors, how it was trained, and the seconds that encoding took."""
+
+    cell: Cell
+    backbone: Backbone
+    training: dict[str, Any]
+    views: list[View]
+    seconds: float
+
+
+def _part(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter) -> Part:
+    """Load and train one model, and read out every text."""
     backbone = _loaded(cell, request, inputs)
     training = _trained(cell, backbone, request, inputs, reporter) if cell.recipe.trains else {}
     start = perf_counter()
-    folds = [inputs.folds[name] for name in cell.tasks]
-    embeddings = _encode(cell, backbone, folds, request, reporter)
-    errors: list[ScoringError] = []
-    scored = list(_score(cell, folds, embeddings, request, reporter, errors))
-    rows = pd.DataFrame([row for item in scored for row in _rows(cell, item, request)], columns=list(results.COLUMNS))
-    record = record_of(cell, backbone, training, scored, request, inputs)
-    record["scoring_seconds"] = perf_counter() - start
-    return Finished(cell.run, rows, record, errors[0] if errors else None)
+    read = views.read(cell, backbone, folds, request, inputs, reporter)
+    return Part(cell, backbone, training, read, perf_counter() - start)
 
 
 def write(finished: Finished, folder: Path) -> pd.DataFrame:
@@ -153,7 +173,7 @@ def _loaded(cell: Cell, request: Request, inputs: Inputs) -> Backbone:
     backbone = backbones.load(cell.backbone, pooling=cell.recipe.training.pooling, offline=request.offline)
     found = {"weights": backbone.weights_digest, "tokenizer": backbone.tokenizer_digest}
     expected = {name: cell.identity["backbone"][name] for name in found}
-    if cell.recipe.trains:
+    if "corpus" in cell.identity:
         found["corpus"], expected["corpus"] = inputs.corpus(cell.corpus_asked).digest, cell.identity["corpus"]["digest"]
     for what, digest in found.items():
         if digest != expected[what]:
@@ -164,7 +184,7 @@ def _loaded(cell: Cell, request: Request, inputs: Inputs) -> Backbone:
 
 def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter) -> dict[str, Any]:
     """Bring the backbone to the cell's trained weights: those kept of an earlier run, else by training. Returns its record."""
-    place = request.results / checkpoint.KEPT / cell.run
+    place = request.results / checkpoint.KEPT / cell.folder
     if not request.cluster and (head := checkpoint.kept(place)):
         backbone.model.load_state_dict(backbones.load(str(place), **head["readout"]).model.state_dict())
         reporter.say(f"{cell.run}: not trained again, its weights were kept")
@@ -186,7 +206,7 @@ def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, r
 
 def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter) -> trainer.History:
     assert cell.seed is not None
-    place = request.results / checkpoint.UNFINISHED / cell.run
+    place = request.results / checkpoint.UNFINISHED / cell.folder
     saver = checkpoint.Saver(place, request.checkpoint_every, STOP.requested, lambda text: reporter.say(text))
     settings = {"cell": cell.labels, "dtype": request.dtype, **cell.recipe.identity()}
     with reporter.bar(f"train {cell.recipe.method}") as update, accelerator(request, cell.run, settings) as machine:
@@ -201,46 +221,25 @@ def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, rep
         return trainer.train(backbone, cell.recipe, corpus, cell.seed, machine, on_step, saver=keeper)
 
 
-def _encode(cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Request, reporter: Reporter) -> Embeddings:
-    texts = (read(text) for fold in folds for read in [request.prompts.of(fold)] for text in _texts(fold, request))
-    with reporter.bar(f"encode {cell.recipe.method}") as update:
-
-        def on_batch(done: int, total: int) -> None:
-            update(done, total, "")
-            STOP.check()
-
-        return encode(
-            backbone,
-            texts,
-            cell.layers,
-            max_length=min(cell.recipe.training.max_length, backbone.max_length),
-            device=next(backbone.parameters()).device,
-            dtype=DTYPES[request.dtype],
-            on_batch=on_batch,
-        )
-
-
-def _texts(fold: Fold, request: Request) -> Iterator[str]:
-    return evaluators.evaluator(fold.data.family).texts(fold, request.precisions)
-
-
 def _score(
     cell: Cell,
     folds: Sequence[Fold],
-    embeddings: Embeddings,
+    read: Sequence[View],
     request: Request,
     reporter: Reporter,
     errors: list[ScoringError],
 ) -> Iterator[Scored]:
     """Score every task; one that cannot be scored goes to `errors`, and the others are scored all the same."""
-    budgets = (cell.layers, cell.dims, request.precisions)
     with reporter.bar(f"score {cell.recipe.method}") as update:
         for done, fold in enumerate(folds, start=1):
             start = perf_counter()
             scorer = evaluators.evaluator(fold.data.family)
             try:
-                own = request.prompts.view(embeddings, fold, _texts(fold, request))
-                scores = list(scorer.score(fold, own, *budgets, request.protocol))
+                scores: list[Score] = []
+                for view in read:
+                    own = request.prompts.view(view.embeddings, fold, views.texts_of(fold, request))
+                    budgets = (cell.layers, view.dims, request.precisions)
+                    scores += scorer.score(fold, own, *budgets, request.protocol)
             except Exception as error:
                 wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")
                 wrapped.__cause__ = error

@@ -6,6 +6,7 @@ Legend of the shape comments used in this project:
     layer  transformer blocks 1..N          k      tokens kept by top-k
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -47,3 +48,15 @@ def default_gammas(truncated: int) -> tuple[float, ...]:
         return GAMMAS[:truncated]
     step = (GAMMAS[-1] - GAMMAS[0]) / (truncated - 1)
     return tuple(round(GAMMAS[0] + step * position, 4) for position in range(truncated))
+
+
+def served(trained: Sequence[int], asked: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Return the asked widths that each trained width serves: its own and those down to the next narrower one.
+
+    A width that was not trained is cut from the next wider one, and one above all is read off the widest.
+    """
+    lots: dict[int, list[int]] = {}
+    for dim in asked:
+        wider = [width for width in trained if width >= dim]
+        lots.setdefault(min(wider) if wider else max(trained), []).append(dim)
+    return {width: tuple(sorted(dims)) for width, dims in sorted(lots.items())}

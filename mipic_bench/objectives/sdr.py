@@ -113,7 +113,7 @@ class SDR(Term):
         return heads
 
     def loss(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
-        """See `Term.loss`; per view, averaged over the views. The rows join the queue afterwards."""
+        """See `Term.loss`; per view, averaged over the views. In training the rows join the queue afterwards."""
         assert self.temperature is not None
         if not nesting.truncated:
             return states.mask.new_zeros((), dtype=torch.float32)
@@ -128,7 +128,7 @@ class SDR(Term):
             values = distortion(view, aim, nesting.truncated, tau, temperatures, *past, divergence=self.divergence)
             rises = (values[1:] - values[:-1].detach()).clamp(min=0).sum()
             total = total + (values.mean() + self.monotone_weight * rises) / states.parts
-        if self.queue:
+        if self.queue and trained.training:
             self._remember(trained, rows, teacher)
         return total
 

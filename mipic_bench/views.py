@@ -1,0 +1,113 @@
+"""The vectors a cell is scored on: as encoded, transformed after the fact, or each width from a model of its own."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mipic_bench import evaluators
+from mipic_bench.backbones import Backbone
+from mipic_bench.embed import Embeddings, encode
+from mipic_bench.posthoc import Fitted, Transform
+from mipic_bench.progress import Reporter
+from mipic_bench.request import Cell, Inputs, Request
+from mipic_bench.shapes import served
+from mipic_bench.stopping import STOP
+from mipic_bench.tasks import Fold
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class View:
+    """Vectors, and the widths that are read off them as prefixes."""
+
+    embeddings: Embeddings
+    dims: tuple[int, ...]
+
+
+def read(
+    cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter
+) -> list[View]:
+    """Read out every text of some tasks once; fit and apply the method's transform, if it has one.
+
+    Args:
+        cell: or a part of it that has a model of its own.
+        backbone: as trained.
+        folds: the tasks.
+        request, inputs, reporter: as `run.compute` has them.
+    """
+    texts = (say(text) for fold in folds for say in [request.prompts.of(fold)] for text in texts_of(fold, request))
+    embeddings = _encode(cell, backbone, texts, request, reporter)
+    transform, trained, seed = cell.recipe.posthoc, cell.recipe.nesting.dims, cell.seed or 0
+    if transform is None:
+        return [View(embeddings, cell.dims) if cell.width is None else narrowed(embeddings, cell.dims)]
+    own = sample(inputs.corpus(cell.corpus_asked).columns["anchor"], transform.texts, seed)
+    fitted = fit(transform, _encode(cell, backbone, own, request, reporter), trained, seed)
+    return transformed(embeddings, fitted, trained, cell.dims)
+
+
+def texts_of(fold: Fold, request: Request) -> Iterator[str]:
+    """Yield every text that scoring a task looks up."""
+    return evaluators.evaluator(fold.data.family).texts(fold, request.precisions)
+
+
+def _encode(cell: Cell, backbone: Backbone, texts: Iterable[str], request: Request, reporter: Reporter) -> Embeddings:
+    with reporter.bar(f"encode {cell.recipe.method}") as update:
+
+        def on_batch(done: int, total: int) -> None:
+            update(done, total, "")
+            STOP.check()
+
+        return encode(
+            backbone,
+            texts,
+            cell.layers,
+            max_length=min(cell.recipe.training.max_length, backbone.max_length),
+            device=next(backbone.parameters()).device,
+            dtype=DTYPES[request.dtype],
+            on_batch=on_batch,
+        )
+
+
+def narrowed(embeddings: Embeddings, dims: tuple[int, ...]) -> View:
+    """Keep no more coordinates than the widths need."""
+    width = max(dims)
+    return View(
+        Embeddings(embeddings.index, {layer: embeddings.at(layer)[:, :width] for layer in embeddings.layers}), dims
+    )
+
+
+def sample(texts: Sequence[str], most: int, seed: int) -> list[str]:
+    """Return the distinct texts, or so many of them drawn at random."""
+    unique = list(dict.fromkeys(texts))
+    if len(unique) <= most:
+        return unique
+    chosen = np.random.default_rng(seed).choice(len(unique), most, replace=False)
+    return [unique[place] for place in sorted(chosen)]
+
+
+def fit(transform: Transform, embeddings: Embeddings, dims: Sequence[int], seed: int) -> dict[int, Fitted]:
+    """Fit a transform on the vectors of training texts, each layer by itself; layer -> fitted."""
+    return {layer: transform.fit(embeddings.at(layer), dims, seed) for layer in embeddings.layers}
+
+
+def transformed(
+    embeddings: Embeddings, fitted: Mapping[int, Fitted], trained: Sequence[int], asked: Sequence[int]
+) -> list[View]:
+    """Apply what was fitted: one view when prefixes serve every width, else one per fitted width.
+
+    Args:
+        embeddings: of the texts that are scored.
+        fitted: layer -> fitted, for every layer of the embeddings.
+        trained: the widths it was fitted for. asked: the widths to score.
+    """
+    if all(one.nested for one in fitted.values()):
+        arrays = {layer: one.apply(embeddings.at(layer)) for layer, one in fitted.items()}
+        return [View(Embeddings(embeddings.index, arrays), tuple(asked))]
+    views = []
+    for width, dims in served(sorted({*trained, embeddings.width}), asked).items():
+        arrays = {layer: one.at(embeddings.at(layer), width) for layer, one in fitted.items()}
+        views.append(View(Embeddings(embeddings.index, arrays), dims))
+    return views
