@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -39,8 +39,7 @@ def topk_cka(
 
     With the tokens S of an example ranked once by `scores` (so S_1 is inside S_2, ...), k_i = max(k_min, ceil(gamma_i m)), cut to the real
     tokens: CKA = <K, L> / (|K| |L| + eps), K and L the centred Gram matrices of the prefix and of the full width on S_i.
-    Gram matrices of all prefixes are running sums of per-block products, so the D x D matrices of the literal formula
-    are never made: <K, L> = |X^T Y|_F^2.
+    The D x D matrices of the literal formula are never made: <K, L> = |X^T Y|_F^2.
 
     Args:
         hidden: (batch, token, dim). scores: (batch, token), higher is kept first; no gradient flows into them.
@@ -56,95 +55,143 @@ def topk_cka(
     """
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
-        kept = kept_tokens(scores, mask, gammas, k_min, length)
-        return _one_minus_cka(hidden, mask, kept, dims, detach, eps).mean(1)
+        order = best_first(scores, mask)
+        counts, most = kept_counts(mask, gammas, k_min, length)
+        return _one_minus_cka(hidden, order, counts, most, dims, detach, eps).mean(1)
 
 
-def kept_tokens(
-    scores: "torch.Tensor",
-    mask: "torch.Tensor",
-    gammas: Sequence[float],
-    k_min: int,
-    length: str,
-    counts: Sequence[int] | None = None,
-) -> "torch.Tensor":
-    """Return which tokens each width keeps: (width, batch, token), True on the k_i best of the real tokens.
+def best_first(scores: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
+    """Return the tokens in falling order of their scores, those that may not be chosen last.
 
     Args:
         scores: (batch, token), one ranking for all widths, or (width, batch, token), one each.
+        mask: (batch, token), 1 on tokens that may be chosen.
+    """
+    return scores.detach().masked_fill(~mask.bool(), float("-inf")).argsort(dim=-1, descending=True, stable=True)
+
+
+def kept_counts(
+    mask: "torch.Tensor", gammas: Sequence[float], k_min: int, length: str, counts: Sequence[int] | None = None
+) -> "tuple[torch.Tensor, list[int]]":
+    """Return how many tokens each width keeps of each example, (width, batch), and a bound on it per width.
+
+    Args:
         mask: (batch, token).
         gammas, k_min, length: see `topk_cka`.
         counts: k_i itself, in place of the three.
     """
-    real = mask.bool()
-    order = scores.detach().masked_fill(~real, float("-inf")).argsort(dim=-1, descending=True, stable=True)
-    places = torch.arange(order.shape[-1], device=order.device)
-    rank = torch.empty_like(order).scatter_(-1, order, places.expand_as(order))
+    real, padded = mask.sum(1), mask.shape[1]
     if counts is not None:
-        k = torch.tensor(counts, device=real.device).unsqueeze(1)
+        k = torch.tensor(counts, device=mask.device).unsqueeze(1)
+        most = list(counts)
     else:
-        m = real.sum(1) if length == "real" else torch.full((len(real),), real.shape[1], device=real.device)
+        m = real if length == "real" else torch.full_like(real, padded)
         # float64 and a hair off, so that 0.7 * 10 is seven tokens and not eight
-        share = torch.tensor(gammas, dtype=torch.float64, device=real.device).unsqueeze(1)
-        k = (share * m.double() - 1e-9).ceil().clamp(min=k_min)
-    return (rank < k.unsqueeze(2)) & real
+        share = torch.tensor(gammas, dtype=torch.float64, device=mask.device).unsqueeze(1)
+        k = (share * m.double() - 1e-9).ceil().clamp(min=k_min).long()
+        most = [max(k_min, ceil(gamma * padded - 1e-9)) for gamma in gammas]
+    return torch.minimum(k, real), [min(bound, padded) for bound in most]
 
 
 def _one_minus_cka(
-    hidden: "torch.Tensor", mask: "torch.Tensor", kept: "torch.Tensor", dims: Sequence[int], detach: bool, eps: float
+    hidden: "torch.Tensor",
+    order: "torch.Tensor",
+    counts: "torch.Tensor",
+    most: Sequence[int],
+    dims: Sequence[int],
+    detach: bool,
+    eps: float,
 ) -> "torch.Tensor":
-    """Return 1 - CKA of each width and example, (len(dims), batch)."""
-    # CKA does not see a common offset of the tokens, float32 does: take it out before the products
-    weights = mask.to(hidden.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
-    hidden = hidden - torch.bmm(weights.unsqueeze(1), hidden.detach())
-    edges = list(pairwise((0, *dims, hidden.shape[2])))
-    blocks = torch.stack([hidden[..., a:b] @ hidden[..., a:b].transpose(1, 2) for a, b in edges if b > a])
-    grams = blocks.cumsum(0)
-    full = grams[-1].detach() if detach else grams[-1]
-    alignment: torch.Tensor = _alignment()(grams[: len(dims)], full, kept, eps)
+    """Return 1 - CKA of each width and example, (len(dims), batch); see `best_first` and `kept_counts`."""
+    if order.ndim == 3:  # a ranking per width: nothing is shared
+        parts = zip(order, counts.unsqueeze(1), most, dims, strict=True)
+        return torch.cat([_one_minus_cka(hidden, one, k, [top], [dim], detach, eps) for one, k, top, dim in parts])
+    alignment: torch.Tensor = _alignment()(hidden, order, counts, most, dims, detach, eps)
     return 1 - alignment
 
 
 @cache
 def _alignment() -> Any:
-    """Return the centred alignment <K, L> / (|K| |L| + eps) of Gram matrices as one operation with its own gradient.
+    """Return the centred alignment <K, L> / (|K| |L| + eps) of nested token sets as one operation with its own gradient.
 
-    Written out, the centring and the products are some thirty passes over (width, batch, token, token); here they are few.
+    The best tokens of each example are brought together once, best first; every width then works on the leading corner of
+    that block, k_i tokens by d_i coordinates. Written out, autograd makes a full-size gradient of every slice.
     """
 
     class Alignment(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, grams: Any, full: Any, kept: Any, eps: float) -> Any:
-            weights = kept.to(grams.dtype)
-            prefix, whole = _centered(grams, weights), _centered(full.unsqueeze(0), weights)
-            inner = torch.einsum("ibst,ibst->ib", prefix, whole)
-            norms = [torch.einsum("ibst,ibst->ib", x, x).clamp(min=1e-30).sqrt() for x in (prefix, whole)]
-            ctx.save_for_backward(prefix, whole, inner, *norms)
-            ctx.eps = eps
-            return inner / (norms[0] * norms[1] + eps)
+        def forward(
+            ctx: Any, hidden: Any, order: Any, counts: Any, most: Sequence[int], dims: Any, detach: bool, eps: float
+        ) -> Any:
+            kept = torch.arange(max(most), device=order.device) < counts.unsqueeze(2)
+            weights = kept.to(hidden.dtype)  # (width, batch, k)
+            best, places = _gathered(hidden, order[:, : max(most)], weights.amax(0))
+            full = torch.bmm(best, best.transpose(1, 2))
+            values, saved = [], []
+            for dim, k, weight in zip(dims, most, weights, strict=True):
+                prefix = best[:, :k, :dim]
+                grams = torch.stack([torch.bmm(prefix, prefix.transpose(1, 2)), full[:, :k, :k]])
+                _center(grams, weight[:, :k])
+                flat = grams.flatten(2)
+                inner = torch.bmm(flat[0].unsqueeze(1), flat[1].unsqueeze(2)).flatten()
+                norms = torch.linalg.vector_norm(flat, dim=2).clamp(min=1e-15)
+                values.append(inner / (norms[0] * norms[1] + eps))
+                saved += [grams, inner, norms]
+            ctx.save_for_backward(best, places, *saved)
+            ctx.settings = tuple(hidden.shape), list(zip(dims, most, strict=True)), detach, eps
+            return torch.stack(values)
 
         @staticmethod
         def backward(ctx: Any, upstream: Any) -> Any:
-            prefix, whole, inner, prefix_norm, whole_norm = ctx.saved_tensors
-            scale = prefix_norm * whole_norm + ctx.eps
-            across = (upstream / scale)[..., None, None]
-            along = upstream * inner / scale.square()
-            own = (along * whole_norm / prefix_norm)[..., None, None]
-            other = (along * prefix_norm / whole_norm)[..., None, None]
-            to_full = (prefix * across).sub_(whole * other).sum(0) if ctx.needs_input_grad[1] else None
-            return (whole * across).sub_(prefix * own), to_full, None, None
+            best, places, *saved = ctx.saved_tensors
+            shape, sizes, detach, eps = ctx.settings
+            with torch.autocast(best.device.type, enabled=False):
+                to_best = torch.zeros_like(best)
+                to_full = best.new_zeros(len(best), best.shape[1], best.shape[1])
+                groups = zip(sizes, saved[::3], saved[1::3], saved[2::3], upstream, strict=True)
+                for (dim, k), grams, inner, (own, other), gradient in groups:
+                    # d of <K, L> / (|K| |L| + eps); twice, because each Gram matrix holds the tokens twice
+                    across = 2 * gradient / (own * other + eps)
+                    along = across * inner / (own * other + eps)
+                    across, of_prefix, of_full = (
+                        x[:, None, None] for x in (across, along * other / own, along * own / other)
+                    )
+                    to_prefix = (grams[1] * across).sub_(grams[0] * of_prefix)
+                    to_best[:, :k, :dim] += torch.bmm(to_prefix, best[:, :k, :dim])
+                    if not detach:
+                        to_full[:, :k, :k].add_(grams[0] * across).sub_(grams[1] * of_full)
+                if not detach:
+                    to_best.baddbmm_(to_full, best)
+                to_hidden = best.new_zeros(shape[0] * shape[1], shape[2])
+                to_hidden.index_copy_(0, places, to_best.flatten(0, 1))
+            return to_hidden.view(shape), None, None, None, None, None, None
 
     return Alignment.apply
 
 
-def _centered(gram: "torch.Tensor", weights: "torch.Tensor") -> "torch.Tensor":
-    """Center Gram matrices (width or 1, batch, token, token) over the kept tokens (width, batch, token); zero elsewhere."""
-    count = weights.sum(2).clamp(min=1)
-    row_mean = (gram @ weights.unsqueeze(3)).squeeze(3) / count.unsqueeze(2)
+def _gathered(
+    hidden: "torch.Tensor", order: "torch.Tensor", weights: "torch.Tensor"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return the chosen tokens (batch, k, dim) less their mean, and where each stands among all tokens, (batch x k,).
+
+    CKA does not see a common offset of the tokens, float32 does: it is taken out before the products.
+    """
+    rows, tokens, width = hidden.shape
+    places = (order + torch.arange(rows, device=order.device).unsqueeze(1) * tokens).flatten()
+    best = hidden.reshape(rows * tokens, width).index_select(0, places).view(rows, -1, width)
+    share = weights / weights.sum(1, keepdim=True).clamp(min=1)
+    best -= torch.bmm(share.unsqueeze(1), best)
+    return best, places
+
+
+def _center(grams: "torch.Tensor", weights: "torch.Tensor") -> None:
+    """Center Gram matrices (2, batch, k, k) in place over the kept tokens (batch, k); zero elsewhere."""
+    count = weights.sum(1).clamp(min=1)
+    row_mean = (grams @ weights.unsqueeze(2)).squeeze(3) / count.unsqueeze(1)
     mean = (row_mean * weights).sum(2) / count
-    centered = gram - row_mean.unsqueeze(3)
-    centered -= (row_mean - mean.unsqueeze(2)).unsqueeze(2)
-    return centered.mul_(weights.unsqueeze(3)).mul_(weights.unsqueeze(2))
+    grams -= row_mean.unsqueeze(3)
+    grams -= (row_mean - mean.unsqueeze(2)).unsqueeze(2)
+    grams *= weights.unsqueeze(2) * weights.unsqueeze(1)
 
 
 class TopkCKA(Term):
@@ -204,14 +251,15 @@ class TopkCKA(Term):
         layers = self.layers(nesting)
         with torch.autocast(states.mask.device.type, enabled=False):
             hidden = states.stacked(layers)
-            kept = self._kept(states, nesting, heads)
-            mask = states.mask.repeat(len(layers), 1)
-            values = _one_minus_cka(hidden, mask, kept, nesting.truncated, self.detach, 1e-8)
+            order, counts, most = self._kept(states, nesting, heads)
+            values = _one_minus_cka(hidden, order, counts, most, nesting.truncated, self.detach, 1e-8)
         per_row = values.sum() if self.reduction == "sum" else values.mean(0).sum() / len(layers)
         return per_row / len(states.mask)
 
-    def _kept(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
-        """Return the tokens each width keeps, (width, layer x row, token)."""
+    def _kept(
+        self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None"
+    ) -> "tuple[torch.Tensor, torch.Tensor, list[int]]":
+        """Return the tokens best first, how many each width keeps, and a bound on that; rows are layer x row."""
         assert isinstance(self.gammas, tuple)
         layers = self.layers(nesting)
         with torch.no_grad():
@@ -224,7 +272,8 @@ class TopkCKA(Term):
             counts = None
             if self.k_full is not None:
                 counts = [max(self.k_min, self.k_full * dim // nesting.shape.width) for dim in nesting.truncated]
-            return kept_tokens(scores, mask.repeat(len(layers), 1), self.gammas, self.k_min, self.length, counts)
+            mask = mask.repeat(len(layers), 1)
+            return best_first(scores, mask), *kept_counts(mask, self.gammas, self.k_min, self.length, counts)
 
 
 def _own_queries(queries: "torch.Tensor", nesting: Nesting, heads: "torch.nn.Module", layers: int) -> "torch.Tensor":
