@@ -131,7 +131,8 @@ class Saver:
 
     Args:
         folder: of this training alone.
-        every: seconds between two checkpoints; stretched where writing one would take more than a twentieth of the time.
+        every: seconds between two checkpoints; stretched where writing one would take more than a twentieth of the time;
+            0 for one after every step.
         stopping: asked after each step; True makes a checkpoint due at once.
         warn: told when one could not be written or read; training goes on.
     """
@@ -170,7 +171,7 @@ class Saver:
     ) -> None:
         """Write a checkpoint if one is due: by the clock, because the user wants to stop, or after a long training."""
         waited = monotonic() - self._last
-        due = waited >= max(self.every, _SHARE * self._cost)
+        due = waited >= (max(self.every, _SHARE * self._cost) if self.every else 0.0)
         if not (due or self.stopping() or (last and self._cost)):
             return
         start = monotonic()

@@ -79,7 +79,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
         return f"out of memory, take a smaller --batch-size or --max-length ({text[:160] or 'MemoryError'})"
     name = type(error).__name__
-    return text if name == "TrainingError" else f"{name}: {text[:300]}".rstrip(": ")
+    return text if name in ("TrainingError", "ScoringError") else f"{name}: {text[:300]}".rstrip(": ")
 
 
 def now() -> str:

@@ -1,0 +1,386 @@
+"""Sweeps: each cell once; a failure stays with its cell; stopping, resuming, kept weights; the same rows again."""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from small_sweeps import SMALL, files, planned, request, swept, write, write_data
+
+from mipic_bench import attempts, checkpoint, engines, failures, locks, results, run, stopping, sweep, trainer
+from mipic_bench.errors import UserError
+from mipic_bench.evaluators.classification import Classification
+from mipic_bench.methods import find
+from mipic_bench.plan import Inputs, plan
+from mipic_bench.progress import Reporter
+from mipic_bench.stopping import STOP, Stopped
+
+
+@pytest.fixture
+def asked(tmp_path):
+    write_data(tmp_path / "data")
+    return request(tmp_path)
+
+
+def breaking(monkeypatch, error, where="mrl"):
+    """Let the training of one method fail; return a switch that mends it."""
+    whole, broken = trainer.train, [True]
+
+    def train(backbone, recipe, *rest, **more):
+        if broken[0] and recipe.method == where:
+            raise error
+        return whole(backbone, recipe, *rest, **more)
+
+    monkeypatch.setattr(trainer, "train", train)
+    return broken
+
+
+ERRORS = [
+    (trainer.TrainingError("step 3: term 'task' is nan"), "step 3: term 'task' is nan"),
+    (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        "out of memory, take a smaller --batch-size",
+    ),
+    (MemoryError(), "out of memory"),
+    (RuntimeError("first line\nsecond line"), "RuntimeError: first line"),
+    (UserError("train.csv", "holds an empty text", "mend it"), "train.csv: holds an empty text"),
+]
+
+
+@pytest.mark.parametrize(("error", "reason"), ERRORS)
+def test_a_failing_cell_is_recorded_and_the_others_finish(asked, monkeypatch, error, reason):
+    both = replace(asked, methods=tuple(find(["mrl", "full"])))
+    breaking(monkeypatch, error)
+    summary = swept(both)
+    assert (summary.exit_code, summary.counts) == (1, {"failed": 1, "done": 1})
+    [failed] = [cell for cell in planned(both) if cell.status == "failed"]
+    assert failed.recipe.method == "mrl"
+    assert reason in failed.reason
+    record = json.loads((asked.results / "failures" / f"{failed.run}.json").read_text())
+    trace = (asked.results / record["traceback"]).read_text()
+    assert "Traceback (most recent call last)" in trace
+    assert type(error).__name__ in trace
+    assert set(files(asked.results)) == {cell.run for cell in planned(both) if cell.status == "done"}
+
+
+def test_the_next_run_tries_again_unless_told_not_to(asked, monkeypatch):
+    broken = breaking(monkeypatch, RuntimeError("boom"))
+    assert swept(asked).exit_code == 1
+    broken[0] = False
+    kept = swept(replace(asked, retry=False))
+    assert (kept.exit_code, kept.counts, kept.failed[0].reason) == (1, {"failed": 1}, "RuntimeError: boom")
+    assert swept(asked).exit_code == 0
+    assert planned(asked)[0].status == "done"
+    assert not list((asked.results / "failures").iterdir())
+
+
+def test_a_task_that_cannot_be_scored_leaves_the_others_written(asked, monkeypatch):
+    both = replace(asked, tasks=("kinds", "likeness"))
+
+    def unable(*_):
+        raise ValueError("no class has two rows")
+        yield
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Classification, "_score", unable)
+        summary = swept(both)
+    assert summary.failed[0].reason == "task kinds: ValueError: no class has two rows"
+    [cell] = planned(both)
+    assert (cell.status, cell.tasks) == ("failed", ("kinds",))
+    assert set(results.read_run(asked.results, cell.run).rows["task"]) == {"likeness"}
+    assert swept(both).exit_code == 0
+    assert set(results.read_run(asked.results, cell.run).rows["task"]) == {"likeness", "kinds"}
+
+
+def test_what_changed_after_the_plan_was_made_is_not_run(asked):
+    cells = planned(asked)
+    write_data(asked.data, word="quite")
+    inputs = Inputs(asked)
+    summary = sweep.sweep(cells, asked, inputs, Reporter(quiet=True))
+    assert "the corpus changed after the plan was made" in summary.failed[0].reason
+    assert not files(asked.results)
+
+
+def test_the_same_sweep_gives_the_same_rows_bit_for_bit(asked, tmp_path):
+    every = replace(asked, methods=tuple(find(["mipic", "mrl"])), seeds=(0, 1), tasks=("likeness", "kinds"))
+    assert swept(every).counts == {"done": 4}
+    assert swept(replace(every, results=tmp_path / "again")).counts == {"done": 4}
+    assert files(every.results) == files(tmp_path / "again")
+    values = {content.split(b"\n", 1)[1] for content in files(every.results).values()}
+    assert len(values) == 4
+
+
+def test_a_finished_sweep_touches_nothing(asked):
+    swept(asked)
+    before = {path: path.stat().st_mtime_ns for path in asked.results.rglob("*") if path.is_file()}
+    assert swept(asked).counts == {"done": 1}
+    assert {path: path.stat().st_mtime_ns for path in asked.results.rglob("*") if path.is_file()} == before
+
+
+def test_kept_weights_are_scored_without_training_again(asked, monkeypatch):
+    kept = replace(asked, keep_checkpoints=True)
+    assert swept(kept).exit_code == 0
+    whole = swept(replace(asked, tasks=("likeness", "kinds"), results=asked.results.parent / "whole"))
+    assert whole.exit_code == 0
+    breaking(monkeypatch, AssertionError("trained again"))
+    assert swept(replace(asked, tasks=("kinds",))).exit_code == 0
+    [run_name] = files(asked.results)
+    added = results.read_run(asked.results, run_name)
+    [_, entry] = added.provenance["scored"]
+    assert entry["weights"] == added.provenance["training"]["weights"]
+    assert not any("second training" in note for note in entry["notes"])
+
+
+def test_rows_of_a_second_training_with_other_weights_say_so(asked, monkeypatch):
+    assert swept(asked).exit_code == 0
+    monkeypatch.setattr(checkpoint, "weights_digest", lambda model: "other")
+    assert swept(replace(asked, tasks=("kinds",))).exit_code == 0
+    [run_name] = files(asked.results)
+    notes = {entry["task"]: entry["notes"] for entry in results.read_run(asked.results, run_name).provenance["scored"]}
+    assert any("second training" in note for note in notes["kinds"])
+    assert not any("second training" in note for note in notes["likeness"])
+
+
+class Cut(BaseException):
+    """As if the process had been killed."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_interrupted_cell_goes_on_and_gives_the_same_rows(asked, tmp_path, monkeypatch, step):
+    other = replace(asked, results=tmp_path / "uninterrupted")
+    swept(other)
+    offer = checkpoint.Saver.offer
+
+    def cut(self, *args, **more):
+        offer(self, *args, **more)
+        if args[3]["history"]["steps"] == step:
+            raise Cut
+
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoint.Saver, "offer", cut)
+        with pytest.raises(Cut):
+            swept(replace(asked, checkpoint_every=0.0))
+    [cell] = planned(asked)
+    assert (cell.status, cell.reason) == ("pending", f"goes on after step {step}")
+    assert swept(asked).exit_code == 0
+    assert files(asked.results) == files(other.results)
+    assert not list((asked.results / "unfinished").iterdir())
+
+
+def test_a_stop_during_training_leaves_a_checkpoint_and_no_failure(asked, monkeypatch):
+    set_rate = trainer.set_rate
+
+    def at_second_step(optimizer, settings, step, steps):
+        set_rate(optimizer, settings, step, steps)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(trainer, "set_rate", at_second_step)
+        summary = swept(replace(asked, seeds=(0, 1)))
+    assert (summary.exit_code, summary.signal, summary.counts) == (130, signal.SIGINT, {"not finished": 2})
+    assert not STOP.requested()
+    assert [cell.reason for cell in planned(replace(asked, seeds=(0, 1)))] == ["goes on after step 2", ""]
+    assert not (asked.results / "failures").exists()
+    assert not list((asked.results / "locks").glob("*.lock"))
+    assert swept(replace(asked, seeds=(0, 1))).exit_code == 0
+
+
+def test_the_second_signal_ends_the_process_at_once(monkeypatch):
+    ended = []
+    monkeypatch.setattr(stopping.os, "kill", lambda pid, number: ended.append((pid, number)))
+    first = []
+    with stopping.listening(first.append, lambda: ended.append("children")):
+        signal.raise_signal(signal.SIGTERM)
+        assert (first, ended) == ([signal.SIGTERM], [])
+        signal.raise_signal(signal.SIGTERM)
+    assert ended == ["children", (os.getpid(), signal.SIGTERM)]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_outside_the_main_thread_no_signal_is_taken():
+    found = []
+
+    def work():
+        with stopping.listening(lambda number: None, lambda: None):
+            stopping.heed()
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [signal.default_int_handler]
+
+
+def test_a_cell_that_another_process_runs_is_waited_for(asked, monkeypatch):
+    monkeypatch.setattr(sweep, "_POLL", 0.05)
+    [cell] = planned(asked)
+    with locks.Locks(asked.results) as others:
+        assert others.take(cell.run) is None
+        said = []
+        reporter = Reporter(quiet=True)
+        monkeypatch.setattr(reporter, "say", said.append)
+        threading.Timer(0.5, lambda: others.release(cell.run)).start()
+        summary = sweep.sweep([cell], asked, Inputs(asked), reporter)
+    assert summary.counts == {"done": 1}
+    assert sum("waiting for 1 cells" in text for text in said) == 1
+
+
+def test_a_cell_that_another_process_finished_is_not_run_again(asked, monkeypatch):
+    cells = planned(asked)
+    assert swept(asked).exit_code == 0
+    breaking(monkeypatch, AssertionError("run again"))
+    assert sweep.sweep(cells, asked, Inputs(asked), Reporter(quiet=True)).counts == {"done": 1}
+
+
+def test_a_cell_that_failed_elsewhere_meanwhile_is_not_tried_again(asked):
+    cells = planned(asked)
+    inputs = Inputs(asked)
+    with locks.Locks(asked.results) as own:
+        failures.write(asked.results, cells[0].run, "boom", "Traceback")
+        late = attempts.attempt(cells[0], asked, inputs, Reporter(quiet=True), own, begun="2000")
+        assert (late.status, late.reason) == ("failed", "boom")
+        early = attempts.attempt(cells[0], asked, inputs, Reporter(quiet=True), own, begun="9999")
+        assert early.status == "done"
+
+
+def test_a_results_folder_that_cannot_be_written_to_is_told_before_any_training(asked, monkeypatch):
+    cells = planned(asked)
+    asked.results.mkdir()
+    (asked.results / "locks").write_text("in the way")
+    breaking(monkeypatch, AssertionError("trained"))
+    with pytest.raises(UserError, match="cannot be written"):
+        sweep.sweep(cells, asked, Inputs(asked), Reporter(quiet=True))
+
+
+def test_a_full_disk_at_the_end_is_told_and_costs_no_finished_run(asked, monkeypatch):
+    assert swept(asked).exit_code == 0
+    before = files(asked.results)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.commit, "_write", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        swept(replace(asked, seeds=(0, 1)))
+    assert files(asked.results) == before
+
+
+@pytest.mark.slow
+def test_jobs_give_the_rows_of_one_process_and_isolate_failures(asked, tmp_path):
+    every = replace(asked, methods=tuple(find(["mrl", "full", "pretrained"])), seeds=(0, 1))
+    bad = replace(every, corpora=("pairs", "broken"))
+    write(asked.data / "broken" / "train.csv", ("anchor", "positive"), [("a", "b"), ("c", "d")])
+    cells = plan(bad, Inputs(bad))
+    write(asked.data / "broken" / "train.csv", ("anchor", "positive"), [("a", ""), ("c", "d")])
+    many = replace(bad, jobs=2)
+    summary = sweep.sweep(cells, many, Inputs(many), Reporter(quiet=True))
+    assert summary.counts == {"done": 5, "failed": 4}
+    assert all("broken" in outcome.run for outcome in summary.failed)
+    one = replace(every, results=tmp_path / "one")
+    assert swept(one).exit_code == 0
+    assert files(one.results) == files(every.results)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_one_cell(asked):
+    every = replace(
+        asked, methods=tuple(find(["mrl", "full"])), seeds=(0, 1), training=SMALL | {"max_steps": 40}, jobs=2
+    )
+    culprit = planned(every)[1].run
+    over = threading.Event()
+
+    def hunt():
+        while not over.wait(0.02):
+            if holder := locks.holder(asked.results, culprit):
+                os.kill(holder.pid, signal.SIGKILL)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        summary = swept(every)
+    finally:
+        over.set()
+        hunter.join()
+    assert summary.counts == {"done": 3, "failed": 1}
+    assert summary.failed[0].run == culprit
+    assert "killed from outside" in summary.failed[0].reason
+    assert swept(every).exit_code == 0
+
+
+class Dask:
+    """Stands in for the module of dask's client."""
+
+    def __init__(self, threads=None):
+        self.threads, self.closed = threads, False
+
+    def Client(self, address, **_):  # noqa: N802 - the module's own name
+        if self.threads is None:
+            raise OSError(f"Timed out trying to connect to {address}")
+        return self
+
+    def nthreads(self):
+        return self.threads
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("dask", "what"),
+    [
+        (Dask(), "cannot be reached: Timed out trying to connect to tcp://localhost:8786"),
+        (Dask({}), "has no workers"),
+        (Dask({"a": 1, "b": 4}), "workers of up to 4 threads"),
+    ],
+)
+def test_a_cluster_that_cannot_run_cells_is_told(monkeypatch, dask, what):
+    monkeypatch.setattr(engines, "import_module", lambda name: dask)
+    with pytest.raises(UserError, match=what):
+        engines._client("localhost:8786")
+    assert dask.closed == (dask.threads is not None)
+
+
+def test_dask_that_is_not_installed_is_told(monkeypatch):
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(engines, "import_module", missing)
+    with pytest.raises(UserError, match="dask is not installed"):
+        engines._client("localhost:8786")
+
+
+def test_threads_and_cards_are_dealt_out(asked, monkeypatch):
+    seen = []
+    monkeypatch.setattr(engines, "attempt", lambda cell, request, *rest: seen.append(request.device))
+    monkeypatch.setattr(engines.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(stopping, "heed", lambda: None)
+    monkeypatch.setattr(engines.torch, "set_num_threads", lambda number: seen.append(number))
+    for name in ("LokyProcess-1", "LokyProcess-2", "LokyProcess-3", "MainProcess"):
+        monkeypatch.setattr(engines.current_process(), "name", name)
+        engines._local(planned(asked)[0], replace(asked, device="cuda"), "", 3)
+    assert seen == [3, "cuda:1", 3, "cuda:0", 3, "cuda:1", 3, "cuda:0"]
+
+
+def test_a_stop_before_a_cell_runs_nothing(asked, monkeypatch):
+    monkeypatch.setattr(STOP, "signal", signal.SIGINT)
+    with locks.Locks(asked.results) as own:
+        outcome = attempts.attempt(planned(asked)[0], asked, Inputs(asked), Reporter(quiet=True), own, "")
+    assert outcome.status == "stopped"
+    with pytest.raises(Stopped):
+        run.compute(planned(asked)[0], asked, Inputs(asked), Reporter(quiet=True))
+
+
+def test_waiting_does_not_outlive_a_stop(asked, monkeypatch):
+    monkeypatch.setattr(sweep, "_POLL", 0.05)
+    [cell] = planned(asked)
+    with locks.Locks(asked.results) as others:
+        others.take(cell.run)
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        start = time.monotonic()
+        assert swept(asked).exit_code == 130
+        assert time.monotonic() - start < 20
