@@ -47,19 +47,54 @@ def entries(kind: str, data: Path | None) -> tuple[tuple[str, ...], Sequence[tup
 
 
 def _methods() -> list[tuple[str, str, str, str]]:
-    """Return a row per method; swept values stand in one row, and an ablation's source is its base method's."""
-    rows, swept = [], set()
+    """Return a row per method; swept values stand in one row, and a source that is the base method's is not said again."""
+    rows = {}
     for recipe in catalog().values():
+        resolved = resolve(recipe, REFERENCE_SHAPE, "")
+        base = catalog()[recipe.base_method]
         key, sign, _ = recipe.ablation.partition("=")
         name = f"{recipe.base_method}-{key}=VALUE" if sign else recipe.method
-        if name in swept:
-            continue
-        swept.add(name)
-        resolved = resolve(recipe, REFERENCE_SHAPE, "")
-        source = "" if recipe.ablation else resolved.source
         title = f"{resolved.title}, swept over {key}" if sign else resolved.title
-        rows.append((name, title, ", ".join(resolved.terms) or "none", source))
-    return rows
+        repeated = recipe is not base and resolved.source == base.body["source"]
+        parts = [*resolved.terms, *([term_name(resolved.posthoc)] if resolved.posthoc else [])]
+        rows[name] = (name, title, ", ".join(parts) or "none", "" if repeated else resolved.source)
+    return list(rows.values())
+
+
+def method_table_markdown() -> str:
+    """Return the README's table of methods: name and variants, what it does, source, and the tests that prove it."""
+    lines = ["| method | what it does | source | proof |", "|---|---|---|---|"]
+    for base in catalog().values():
+        if base.ablation:
+            continue
+        resolved = resolve(base, REFERENCE_SHAPE, "")
+        variants: dict[str, None] = {}
+        for other in catalog().values():
+            key, sign, _ = other.ablation.partition("=")
+            if other.base_method == base.method and other.ablation:
+                variants[f"`-{key}=...`" if sign else f"`-{key}`"] = None
+        names = f"**`{base.method}`**" + (f" and {', '.join(variants)}" if variants else "")
+        does = first_sentence(base.body.get("about", "") or resolved.title)
+        cells = (names, does, resolved.source, ", ".join(f"`{path}`" for path in proofs(resolved)))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text, on one line."""
+    plain = " ".join(text.split())
+    end = plain.find(". ")
+    return plain if end < 0 else plain[: end + 1]
+
+
+def proofs(resolved: Resolved) -> list[str]:
+    """Return the test files that hold a method to its source: one per term, and the golden loss curves."""
+    files = [f"tests/oracle/test_{name}.py" for name in dict.fromkeys(map(term_name, resolved.terms.values()))]
+    if resolved.posthoc is not None:
+        files.append("tests/oracle/test_posthoc.py")
+    if resolved.trains:
+        files.append(f"tests/golden/{resolved.base_method}.csv")
+    return files or ["tests/test_evaluators_real.py"]  # nothing trained: the published figures of the backbone itself
 
 
 def _corpora(data: Path | None) -> list[tuple[str, str]]:
@@ -86,12 +121,16 @@ def described(method: str, backbone: str, changes: Sequence[str]) -> Group:
         Text(f"source   {resolved.source}"),
         Text(f"backbone {backbone}: {shape.depth} layers, width {shape.width}"),
     ]
-    parts += [Text(line) for line in _about(recipe.body.get("about", ""))]
-    if not resolved.trains:
-        return Group(*parts, Text("terms    none: the backbone is not trained"))
+    parts += [Text(line) for line in _about(recipe.raw.get("about", ""))]
     parts.append(Text(f"dims     {', '.join(map(str, resolved.nesting.dims))}"))
+    if resolved.per_dim:
+        parts.append(Text("procedure per-dim: one model per width, each trained at its width alone"))
     parts += [part for name in resolved.terms for part in _described_term(resolved, name)]
+    parts += [] if resolved.trains else [Text("terms    none: the backbone is not trained")]
+    parts += _described_transform(resolved)
     parts += [Text(f"deviation: {sentence}", style="yellow") for sentence in resolved.deviations]
+    if not resolved.trains:
+        return Group(*parts)
     settings = ", ".join(f"{key} {value}" for key, value in resolved.training.model_dump().items() if value is not None)
     return Group(*parts, Text(f"training {settings}", style="dim"))
 
@@ -108,6 +147,20 @@ def _described_term(resolved: Resolved, name: str) -> list[Text]:
         Text(f"  {term.formula}"),
         Text(f"  source: {term.source}"),
         Text("  " + ", ".join(f"{key} = {_plain(value)}" for key, value in settings.items()), style="dim"),
+    ]
+
+
+def _described_transform(resolved: Resolved) -> list[Text]:
+    if resolved.posthoc is None:
+        return []
+    settings = ", ".join(f"{key} = {_plain(value)}" for key, value in resolved.posthoc.model_dump().items())
+    return [
+        Text("\nafterwards", style="bold").append(
+            f"  {term_name(resolved.posthoc)}, fitted on training text per layer", style="not bold"
+        ),
+        Text(f"  {resolved.posthoc.formula}"),
+        Text(f"  source: {resolved.posthoc.source}"),
+        Text(f"  {settings}", style="dim"),
     ]
 
 
