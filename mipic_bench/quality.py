@@ -4,15 +4,18 @@ Every table, figure and sentence of a report reads its numbers from one `View`, 
 leaves out (an older run of the same cell, a seed that lacks a task) is never averaged in silently: it stands in `notes`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
+from copy import copy
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from mipic_bench import stats
+from mipic_bench.selection import GROUP, SETTING, Setting, categorical, largest_common, pick, spread
 
+T = TypeVar("T")
 METRIC_TITLE: Mapping[str, str] = {
     "spearman": "Spearman",
     "accuracy": "accuracy",
@@ -21,31 +24,6 @@ METRIC_TITLE: Mapping[str, str] = {
     "ndcg@10": "nDCG@10",
     "v_measure": "v-measure",
 }
-_TEXT = ("run", "method", "base_method", "ablation", "backbone", "corpus", "seed")
-_LABELS = ("family", "task", "split", "protocol", "precision", "metric")
-SETTING = ["backbone", "corpus", "protocol"]
-GROUP = [*SETTING, "precision", "family"]
-BUDGET = ["layer", "dim"]
-
-
-class Setting(NamedTuple):
-    """What is held fixed when methods are compared."""
-
-    backbone: str
-    corpus: str
-    protocol: str
-
-    @property
-    def title(self) -> str:
-        """The setting in words, for headings."""
-        corpus = f"trained on {self.corpus}" if self.corpus else "without training"
-        return f"{self.backbone}, {corpus}" + ("" if self.protocol == "clean" else f", protocol {self.protocol}")
-
-    @property
-    def slug(self) -> str:
-        """The setting as a part of a file name."""
-        parts = [self.backbone, self.corpus or "none"] + ([] if self.protocol == "clean" else [self.protocol])
-        return "--".join("".join(c if c.isalnum() or c in "._=-" else "_" for c in part) for part in parts)
 
 
 class View:
@@ -72,9 +50,8 @@ class View:
         self.profile, self.published = profile, published
         self._metrics = dict(metrics or {})
         self.notes: list[str] = []
-        self._differences: dict[str, pd.DataFrame] = {}
-        self._questions: dict[str, pd.DataFrame] = {}
-        self.rows = self._newest(_categorical(rows))
+        self._made: dict[Hashable, Any] = {}
+        self.rows = self._newest(categorical(rows))
 
     def _newest(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Keep one run per cell: two runs of one cell were trained differently, and a mean over them means nothing."""
@@ -119,6 +96,12 @@ class View:
         return dict(zip(known["method"].astype(str), known["base_method"].astype(str), strict=True))
 
     @cached_property
+    def ablations(self) -> dict[str, str]:
+        """Method -> its ablation ('' for a method that is none)."""
+        known = self.rows[["method", "ablation"]].drop_duplicates().astype(str)
+        return dict(zip(known["method"], known["ablation"], strict=True))
+
+    @cached_property
     def metrics(self) -> dict[str, str]:
         """Family -> the metric it is reported in: the one asked for, the main one, or the first there is."""
         present = self.rows[["family", "metric"]].drop_duplicates().astype(str)
@@ -139,7 +122,7 @@ class View:
         metric = np.array([self.metrics[family] for family in rows["family"].cat.categories], dtype=object)
         names = rows["metric"].cat.categories.to_numpy(dtype=object)
         wanted = metric[rows["family"].cat.codes] == names[rows["metric"].cat.codes]
-        rows = _spread(rows[wanted & rows["value"].notna().to_numpy()])
+        rows = spread(rows[wanted & rows["value"].notna().to_numpy()])
         rank = (rows["split"] != "test").astype(int)
         best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
         return rows[(rank == best).to_numpy()].reset_index(drop=True)
@@ -167,7 +150,7 @@ class View:
         chosen: dict[tuple[str, ...], tuple[str, ...]] = {}
         for group, part in pairs.groupby(GROUP):
             owned = {str(method): frozenset(tasks) for method, tasks in part.groupby("method")["task"]}
-            chosen[group] = tuple(sorted(_largest_common(list(owned.values()))))
+            chosen[group] = tuple(sorted(largest_common(list(owned.values()))))
             self._note_incomplete(group, owned, frozenset(chosen[group]))
         return chosen
 
@@ -211,19 +194,29 @@ class View:
         """The rows that count whose vectors are stored as float32: what methods are compared on."""
         return self.counted[(self.counted["precision"] == "float32").to_numpy()]
 
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns, made the first time the key is asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]  # type: ignore[no-any-return]
+
     def differences(self, reference: str) -> pd.DataFrame:
-        """Every other method minus the reference at every budget: `stats.differences` of `vectors`, made once."""
-        if reference not in self._differences:
+        """Every other method minus the reference at every budget: `stats.differences` of `vectors`."""
+
+        def make() -> pd.DataFrame:
             found = stats.differences(self.vectors, reference, metrics=self.metrics)
-            self._differences[reference] = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
-        return self._differences[reference]
+            return found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+
+        return self.once(("differences", reference), make)
 
     def questions(self, base: str) -> pd.DataFrame:
-        """What each component of a method is worth: `stats.questions` of `vectors`, with base_method and method, made once."""
-        if base not in self._questions:
+        """What each component of a method is worth: `stats.questions` of `vectors`, with base_method and method."""
+
+        def make() -> pd.DataFrame:
             found = stats.questions(self.vectors, base, metrics=self.metrics)
-            self._questions[base] = found.assign(base_method=base, method=base + "-" + found["ablation"].astype(str))
-        return self._questions[base]
+            return found.assign(base_method=base, method=base + "-" + found["ablation"].astype(str))
+
+        return self.once(("questions", base), make)
 
     @cached_property
     def retentions(self) -> pd.DataFrame:
@@ -238,13 +231,18 @@ class View:
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
         """Every setting that has rows."""
-        found = self.scores[SETTING].drop_duplicates().astype(str)
-        return tuple(sorted(Setting(*row) for row in found.itertuples(index=False)))
+        return tuple(sorted(self._families))
 
     def families(self, setting: Setting) -> tuple[str, ...]:
         """The families scored in a setting, in the order of `stats.MAIN_METRIC`."""
-        found = set(pick(self.scores, setting)["family"].astype(str))
-        return tuple(family for family in self.metrics if family in found)
+        return tuple(family for family in self.metrics if family in self._families[setting])
+
+    @cached_property
+    def _families(self) -> dict[Setting, set[str]]:
+        found: dict[Setting, set[str]] = {}
+        for *setting, family in self.scores[[*SETTING, "family"]].drop_duplicates().astype(str).itertuples(index=False):
+            found.setdefault(Setting(*setting), set()).add(str(family))
+        return found
 
     def metric_title(self, family: str) -> str:
         """The metric a family is reported in, as prose."""
@@ -259,51 +257,25 @@ class View:
                 dims.update(int(dim) for dim in record.get("trained_dims") or ())
         return frozenset(dims)
 
-
-def pick(frame: pd.DataFrame, setting: Setting | None = None, **fixed: object) -> pd.DataFrame:
-    """The rows of a frame in a setting and with the given values."""
-    wanted = {**(setting._asdict() if setting else {}), **fixed}
-    mask = np.ones(len(frame), dtype=bool)
-    for name, value in wanted.items():
-        mask &= (frame[name] == value).to_numpy()
-    return frame[mask]
-
-
-def _categorical(rows: pd.DataFrame) -> pd.DataFrame:
-    """Text columns as categories ('' for missing): a million rows then fit in memory and group fast."""
-    columns: dict[str, Any] = {}
-    for name in (*_TEXT, *_LABELS):
-        codes, found = pd.factorize(rows[name], use_na_sentinel=False)
-        texts = [_as_text(value) for value in found]
-        known = sorted(set(texts))
-        places = np.array([known.index(text) for text in texts], dtype=np.int32)
-        columns[name] = pd.Categorical.from_codes(places[codes] if len(codes) else [], categories=known)
-    for name in BUDGET:
-        columns[name] = rows[name].to_numpy(dtype=np.int32)
-    for name in ("value", "stderr", "n"):
-        columns[name] = rows[name].to_numpy(dtype=np.float64)
-    return pd.DataFrame(columns)
-
-
-def _as_text(value: object) -> str:
-    """A value of a text column: a seed that a CSV reader turned into 0.0 is '0', and nothing is ''."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _spread(rows: pd.DataFrame) -> pd.DataFrame:
-    """Let methods without a corpus stand beside the trained ones of every corpus of their backbone."""
-    blank = (rows["corpus"] == "").to_numpy()
-    corpora = rows.loc[~blank, SETTING].drop_duplicates()
-    if not blank.any() or corpora.empty:
-        return rows
-    spread = rows[blank].drop(columns="corpus").merge(corpora, on=["backbone", "protocol"], how="left")
-    spread["corpus"] = spread["corpus"].fillna("")
-    return pd.concat([rows[~blank], spread[rows.columns]], ignore_index=True)
-
-
-def _largest_common(sets: Sequence[frozenset[str]]) -> frozenset[str]:
-    """The set among them that keeps the most (owner, member) pairs; ties go to more owners, then to the first name."""
-    candidates = sorted(set(sets), key=sorted)
-    return max(candidates, key=lambda one: (len(one) * sum(one <= other for other in sets), -len(one)))
+    def part(self, settings: tuple[Setting, ...]) -> "View":
+        """A view of some settings without the rows themselves, for another process to draw figures from."""
+        made = (
+            self.every_method,
+            self.methods,
+            self.untrained,
+            self.bases,
+            self.ablations,
+            self.estimates,
+            self.retentions,
+        )
+        assert made, "derived from the rows that are left behind"
+        part = copy(self)
+        part.__dict__ = {
+            name: value for name, value in self.__dict__.items() if name not in ("given", "rows", "scores", "counted")
+        }
+        for name in ("estimates", "retentions", "vectors"):
+            frame = getattr(self, name)
+            part.__dict__[name] = pd.concat([pick(frame, setting) for setting in settings])
+        part.__dict__["settings"] = settings
+        part._made = {}
+        return part

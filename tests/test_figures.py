@@ -1,13 +1,15 @@
 """The figures show the numbers of the rows, one look per method, and only what is there."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 
 from mipic_bench import figures
 from mipic_bench.errors import UserError
-from mipic_bench.figures import quality_by_dim
+from mipic_bench.figures import ablation_forest, pareto, quality_by_dim
 from mipic_bench.figures._axes import roomy
+from mipic_bench.figures._heat import Numbers, ink
 from mipic_bench.figures._style import Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
@@ -39,7 +41,7 @@ def test_an_unknown_figure_is_told(tmp_path):
 
 
 def test_a_curve_is_the_last_layers_estimates(view):
-    (figure,) = QualityByDim().draw(view, Style(bind(view), "mrl")).values()
+    ((_, figure),) = QualityByDim().draw(view, Style(bind(view), "mrl"))
     line = next(line for line in figure.axes[0].lines if line.get_gid() == "method:mipic")
     estimates = view.estimates
     wanted = estimates[(estimates["family"] == "sts") & (estimates["method"] == "mipic") & (estimates["layer"] == 6)]
@@ -47,7 +49,7 @@ def test_a_curve_is_the_last_layers_estimates(view):
 
 
 def test_only_trained_widths_have_points(view):
-    (figure,) = QualityByDim().draw(view, Style(bind(view), "mrl")).values()
+    ((_, figure),) = QualityByDim().draw(view, Style(bind(view), "mrl"))
     lines = [line for line in figure.axes[0].lines if line.get_gid() == "method:mipic"]
     curve, points = lines
     assert 12 in curve.get_xdata() and 12 not in points.get_xdata()
@@ -58,7 +60,7 @@ def test_every_method_has_one_look_in_every_figure(view):
     looks = bind(view)
     assert len({(look.color, look.marker, look.line) for look in looks.values()}) == len(looks)
     assert bind(view) == looks
-    (figure,) = QualityByDim().draw(view, Style(looks, "mrl")).values()
+    ((_, figure),) = QualityByDim().draw(view, Style(looks, "mrl"))
     for axes in figure.axes:
         for line in axes.lines:
             if (line.get_gid() or "").startswith("method:"):
@@ -75,10 +77,14 @@ def test_a_budget_that_was_not_scored_is_hatched_not_zero():
     rows = synthetic.rows(methods=("mrl", "mipic"), seeds=(0,), tasks={"sts": ("stsb",)})
     rows = rows[~((rows.method == "mrl") & (rows.layer < 3))]
     view = View(rows)
-    (figure,) = LayerByDim().draw(view, Style(bind(view), "mrl")).values()
-    mipic, mrl = (axes for axes in figure.axes if (axes.get_title("left") or axes.get_title()) in ("mrl", "mipic"))
-    assert len(mipic.texts) == 42 and len(mrl.texts) == 28
-    assert mrl.patch.get_hatch() and not mipic.patch.get_hatch()
+    ((_, figure),) = LayerByDim().draw(view, Style(bind(view), "mrl"))
+    axes = figure.axes[0]
+    numbers = {artist.get_gid(): artist.words for artist in axes.artists if isinstance(artist, Numbers)}
+    assert len(numbers["method:mipic"]) == 42 and len(numbers["method:mrl"]) == 28
+    hatched = [patch for patch in axes.patches if patch.get_hatch()]
+    assert len(hatched) == 14
+    wanted = view.estimates[(view.estimates["method"] == "mipic") & (view.estimates["layer"] == 6)].sort_values("dim")
+    assert numbers["method:mipic"][-7:] == [f"{100 * mean:.1f}" for mean in wanted["mean"]]
 
 
 def test_labels_of_widths_do_not_touch():
@@ -88,6 +94,39 @@ def test_labels_of_widths_do_not_touch():
 
 def test_the_title_tells_of_a_single_seed():
     view = View(synthetic.rows(methods=("mipic",), seeds=(0,)))
-    (figure,) = QualityByDim().draw(view, Style(bind(view))).values()
-    assert "no intervals" in figure.get_suptitle()
+    ((_, figure),) = QualityByDim().draw(view, Style(bind(view)))
+    assert any("no intervals" in text.get_text() for text in figure.texts)
     assert quality_by_dim.seeds_title(view, view.estimates) == "1 seed, no intervals"
+
+
+def test_a_swept_value_stands_in_its_own_figure_alone():
+    names = ("mrl", "mipic", "mipic-alpha=0.1", "mipic-alpha=0.9")
+    view = View(synthetic.rows(methods=names, seeds=(0,)))
+    assert view.methods == ("mipic", "mrl")
+    drawn = {name: figure for name, _, figure in figures.draw_each(view, Style(bind(view), "mrl"))}
+    assert "sweep" in drawn
+    alone = View(synthetic.rows(methods=("mrl", "mipic-alpha=0.1"), seeds=(0,)))
+    assert alone.methods == ("mipic-alpha=0.1", "mrl")
+
+
+def test_add_one_is_read_from_the_terms():
+    frame = synthetic.rows()
+    view = View(frame, synthetic.provenance(frame))
+    assert set(ablation_forest.additions(view, "mipic")) == {
+        ("mrl", "mipic-no-pic", "sia"),
+        ("mrl", "mipic-no-sia", "pic"),
+    }
+    assert ablation_forest.additions(View(frame), "mipic") == []
+
+
+def test_the_front_is_what_nothing_cheaper_reaches():
+    costs, quality = pd.Series([4.0, 1.0, 2.0, 2.0, 8.0]), pd.Series([0.5, 0.3, 0.6, 0.4, 0.7])
+    assert list(pareto.front(costs, quality)) == [1, 2, 4]
+
+
+def test_numbers_can_be_read_on_every_color():
+    for shade in np.linspace(0, 1, 21):
+        color = np.array([shade, shade, shade, 1.0])
+        light = shade / 12.92 if shade <= 0.04045 else ((shade + 0.055) / 1.055) ** 2.4
+        contrast = (light + 0.05) / 0.05 if ink(color) == "#000000" else 1.05 / (light + 0.05)
+        assert contrast >= 4.5

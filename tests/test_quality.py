@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 
 def test_a_method_that_lacks_a_task_has_no_family_mean_and_it_is_said():

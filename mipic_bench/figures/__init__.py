@@ -1,7 +1,7 @@
 """Figures: one part per file. To add one, put a file here that defines one `Drawing`; nothing else is edited.
 
 A drawing gets a `View` (rows and what is derived from them) and a `Style` (how each method looks, bound once) and
-returns matplotlib figures by name, drawn with matplotlib's object interface only. It is found by its file's name, drawn
+yields matplotlib figures by name, drawn with matplotlib's object interface only. It is found by its file's name, drawn
 by `run` (where `for_run` is true) and `report`, and checked by the contract tests.
 """
 
@@ -39,10 +39,10 @@ class Drawing(ABC):
     for_run: ClassVar[bool] = False
 
     @abstractmethod
-    def draw(self, view: View, style: "Style") -> "dict[str, Figure]":
-        """Draw every figure of this kind: what it is of (backbone, corpus, family; safe for a file name) -> figure.
+    def draw(self, view: View, style: "Style") -> "Iterator[tuple[str, Figure]]":
+        """Yield every figure of this kind with what it is of (a setting's slug, a family; safe for a file name).
 
-        Nothing to show is an empty dictionary, not an error.
+        The name starts with the slug of the setting it belongs to. Nothing to show is no figure, not an error.
         """
 
 
@@ -69,10 +69,13 @@ def draw_each(view: View, style: "Style", only: Sequence[str] | None = None) -> 
     errors.raise_all(wrong)
     for name, part in parts.items():
         if only is None or name in only:
-            with rc_context(RC):
-                drawn = part().draw(view, style)
-            for what, figure in drawn.items():
-                yield name, f"{name.replace('_', '-')}--{what}", figure
+            drawn = part().draw(view, style)
+            while True:
+                with rc_context(RC):  # held while a figure is made, not while the caller uses it
+                    made = next(drawn, None)
+                if made is None:
+                    break
+                yield name, f"{name.replace('_', '-')}--{made[0]}", made[1]
 
 
 def draw_all(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from math import ceil, log2
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
@@ -11,15 +12,64 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from mipic_bench.figures._style import Style
 
 
-def panels(count: int, size: tuple[float, float], columns: int = 3) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `count` panels, each about `size` inches, at most `columns` beside each other."""
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Make an empty figure of a size in inches, on a canvas of its own (no window, no global state)."""
+    figure = Figure(figsize=size)
+    FigureCanvasAgg(figure)  # without a canvas that can draw, every question for a text's size makes one
+    return figure
+
+
+def panels(
+    count: int,
+    size: tuple[float, float],
+    *,
+    title: str,
+    handles: Sequence[Line2D] = (),
+    columns: int = 3,
+    margins: tuple[float, float, float, float] = (0.4, 0.52, 0.12, 0.47),
+    gaps: tuple[float, float] = (0.42, 0.72),
+    share: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels with its title above and one legend below.
+
+    Laid out by hand: matplotlib's constrained layout takes as long as the drawing itself.
+
+    Args:
+        count: panels.
+        size: inches of a panel, without its labels.
+        title: over the whole figure.
+        handles: of the legend.
+        columns: panels beside each other at most.
+        margins: inches at the left, at the top, at the right, and below (without the legend).
+        gaps: inches between panels, across and down.
+        share: all panels have the same axes, labelled at the left and below alone.
+    """
     across = min(count, columns)
     down = ceil(count / across)
-    figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for spare in axes[count:]:
-        spare.remove()
-    return figure, axes[:count]
+    wide = margins[0] + across * size[0] + (across - 1) * gaps[0] + margins[2]
+    per_row = _legend_columns(handles, wide)
+    foot = margins[3] + (0.148 * ceil(len(handles) / per_row) + 0.12 if handles else 0)
+    high = margins[1] + down * size[1] + (down - 1) * gaps[1] + foot
+    figure = new_figure((wide, high))
+    first: Axes | None = None
+    axes = []
+    for place in range(count):
+        row, column = divmod(place, across)
+        x, y = margins[0] + column * (size[0] + gaps[0]), high - margins[1] - size[1] - row * (size[1] + gaps[1])
+        box = (x / wide, y / high, size[0] / wide, size[1] / high)
+        axes.append(figure.add_axes(box, sharex=first, sharey=first) if share else figure.add_axes(box))
+        first = first or axes[0]
+        if share and column:
+            axes[-1].tick_params(labelleft=False)
+    figure.text(0.5, 1 - 0.08 / high, title, fontsize=9, ha="center", va="top")
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=per_row, borderaxespad=0.1, labelspacing=0.35)
+    return figure, axes
+
+
+def _legend_columns(handles: Sequence[Line2D], wide: float) -> int:
+    widest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    return min(len(handles), max(1, int(wide / (0.62 + 0.064 * widest)))) if handles else 1
 
 
 def dim_axis(axes: Axes, dims: Sequence[int], prefer: Iterable[int] = ()) -> None:
@@ -44,17 +94,6 @@ def roomy(dims: Sequence[int], prefer: Iterable[int]) -> list[int]:
         if all(abs(log2(dim) - log2(other)) / span >= 0.085 for other in kept):
             kept.append(dim)
     return sorted(kept)
-
-
-def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Put one legend for the whole figure under its panels, and make the figure taller by the legend's height."""
-    if not handles:
-        return
-    widest = max(len(str(handle.get_label())) for handle in handles)
-    columns = min(len(handles), max(1, int(figure.get_size_inches()[0] / (0.62 + 0.064 * widest))))
-    rows = ceil(len(handles) / columns)
-    figure.set_size_inches(figure.get_size_inches()[0], figure.get_size_inches()[1] + 0.17 * rows)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def method_handles(methods: Iterable[str], style: Style) -> list[Line2D]:

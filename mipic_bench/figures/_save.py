@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mipic_bench.figures._style import RC
@@ -17,7 +16,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     png, svg = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
     svg_text = as_svg(figure)
     with rc_context(RC):
-        FigureCanvasAgg(figure)
         figure.savefig(png, dpi=DPI, metadata={"Software": None})
     svg.write_text(svg_text, encoding="utf-8")
     return [png, svg]

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import legend_below
+from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 from mipic_bench.stats.estimates import BETTER, WORSE
 
 _WIDTHS = {"smallest": "smallest width", "middle": "middle width", "full": "full width"}
@@ -39,9 +40,8 @@ class AblationForest(Drawing):
     needs = "It needs a method and an ablation of it."
     order = 40
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting and method with ablations."""
-        drawn = {}
         for base in view.methods:
             if base not in view.bases.values():
                 continue
@@ -50,8 +50,7 @@ class AblationForest(Drawing):
                 own = pick(answers, setting)
                 own = own[own["difference"].notna()]
                 if len(own):
-                    drawn[f"{setting.slug}--{base}"] = _figure(view, style, setting, base, own)
-        return drawn
+                    yield f"{setting.slug}--{base}", _figure(view, style, setting, base, own)
 
 
 def _figure(view: View, style: Style, setting: Setting, base: str, own: pd.DataFrame) -> Figure:
@@ -59,18 +58,20 @@ def _figure(view: View, style: Style, setting: Setting, base: str, own: pd.DataF
     budgets = {role: own.loc[own["width_role"] == role, ["layer", "dim"]].iloc[0] for role in roles}
     parts = {role: list(_lines(view, setting, own[own["width_role"] == role], budgets[role])) for role in roles}
     names = list(dict.fromkeys((line.group, line.family) for lines in parts.values() for line in lines))
-    figure = Figure(figsize=(2.0 + 2.1 * len(roles), 0.88 + 0.19 * len(names) + 0.12), layout="constrained")
-    panels = list(figure.subplots(1, len(roles), sharex=True, sharey=True, squeeze=False).flat)
-    for axes, role in zip(panels, roles, strict=True):
-        _panel(axes, parts[role], names, style)
-        axes.set_title(f"{_WIDTHS[role]}: {budgets[role]['dim']} dims")
-    _name_lines(panels[0], names)
     handles = [
         Line2D([], [], color=INK, marker="o", linestyle="-", label="a difference"),
         Line2D([], [], color=INK, marker="o", linestyle="-", mfc="white", label="not distinguishable from 0"),
     ]
-    legend_below(figure, handles)
-    figure.suptitle(f"{base} · {setting.title} · points ×100", fontsize=9)
+    labels = _labels(names)
+    left = 0.2 + 0.058 * max(map(len, labels))
+    figure, axes_of = panels(
+        len(roles), (1.95, 0.19 * len(names) + 0.06), title=f"{base} · {setting.title} · points ×100", handles=handles,
+        margins=(left, 0.52, 0.12, 0.47), gaps=(0.2, 0), share=True,
+    )  # fmt: skip
+    for axes, role in zip(axes_of, roles, strict=True):
+        _panel(axes, parts[role], names, style)
+        axes.set_title(f"{_WIDTHS[role]}: {budgets[role]['dim']} dims")
+    _name_lines(axes_of, names, labels)
     return figure
 
 
@@ -93,8 +94,7 @@ def additions(view: View, base: str) -> list[tuple[str, str, str]]:
     """
     terms = {method: _terms(view, method) for method in view.methods}
     own = [method for method, parent in view.bases.items() if parent == base and method in view.methods]
-    ablations = dict(view.rows[["method", "ablation"]].drop_duplicates().astype(str).to_numpy())
-    parts = {ablations[method]: terms[base] - terms[method] for method in own if terms[method]}
+    parts = {view.ablations[method]: terms[base] - terms[method] for method in own if terms[method]}
     found = []
     for plain in view.methods:
         if plain in (base, *own) or not terms[plain]:
@@ -138,15 +138,19 @@ def _panel(axes: Axes, lines: Sequence[Line], names: Sequence[tuple[str, str]], 
     axes.set_xlabel("points gained by having it")
 
 
-def _name_lines(axes: Axes, names: Sequence[tuple[str, str]]) -> None:
-    """Name each line by component and family, the component once; a rule between components."""
-    labels = [
+def _labels(names: Sequence[tuple[str, str]]) -> list[str]:
+    """The name of each line: component and family, the component once."""
+    return [
         f"{group} · {family}" if place == 0 or names[place - 1][0] != group else family
         for place, (group, family) in enumerate(names)
     ]
-    axes.set_yticks(range(len(names)), labels)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    for panel in axes.figure.axes:
+
+
+def _name_lines(beside: Sequence[Axes], names: Sequence[tuple[str, str]], labels: Sequence[str]) -> None:
+    """Name the lines at the left, and draw a rule between components."""
+    beside[0].set_yticks(range(len(names)), labels)
+    beside[0].set_ylim(len(names) - 0.5, -0.5)
+    for panel in beside:
         panel.tick_params(axis="y", length=0)
         for place in range(1, len(names)):
             if names[place][0] != names[place - 1][0]:

@@ -1,12 +1,16 @@
 """Mean ranks of the methods over all tasks, with Nemenyi's critical difference (Demsar 2006)."""
 
+from collections.abc import Iterator
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mipic_bench import stats
 from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import new_figure
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 from mipic_bench.stats import Ranking
 
 _ROW = 0.19  # inches between two names
@@ -24,13 +28,11 @@ class CriticalDifference(Drawing):
     needs = "It needs three methods and two tasks that all of them have."
     order = 80
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting and width."""
-        drawn = {}
         for setting in view.settings:
             for dim, ranking in rankings(view, setting).items():
-                drawn[f"{setting.slug}--dim-{dim}"] = _figure(ranking, style, f"{setting.title} · {dim} dims")
-        return drawn
+                yield f"{setting.slug}--dim-{dim}", _figure(ranking, style, f"{setting.title} · {dim} dims")
 
 
 def rankings(view: View, setting: Setting) -> dict[int, Ranking]:
@@ -56,7 +58,7 @@ def _figure(ranking: Ranking, style: Style, title: str) -> Figure:
     half = (len(ranking.methods) + 1) // 2
     bars = len(ranking.groups)
     high = 0.95 + 0.13 * bars + _ROW * half
-    figure = Figure(figsize=(6.4, high))
+    figure = new_figure((6.4, high))
     axes = figure.add_axes((0.24, 0.04, 0.52, 1 - 0.62 / high))
     lowest, deepest = 1, len(ranking.methods)
     axes.set_xlim(lowest, deepest)
@@ -92,8 +94,10 @@ def _name(axes: Axes, method: str, mean: float, y: float, ends: tuple[int, int],
     edge = ends[0] if left else ends[1]
     look, alpha = style[method], style.alpha(method)
     axes.plot([mean, mean, edge], [0, y, y], color=look.color, lw=1.2, alpha=alpha, clip_on=False, gid=gid(method))
+    words = f"{method}  {mean:.2f} " if left else f" {mean:.2f}  {method}"
+    words = words.replace(" ", "\u00a0")  # SVG would make one space of two
     axes.text(
-        edge, y, f"{method}\u00a0\u00a0{mean:.2f}\u00a0" if left else f"\u00a0{mean:.2f}\u00a0\u00a0{method}", ha="right" if left else "left",
+        edge, y, words, ha="right" if left else "left",
         va="center",
         fontsize=7.5, color=INK, alpha=alpha, gid=gid(method), clip_on=False,
     )  # fmt: skip

@@ -1,13 +1,16 @@
 """What each method gains over the reference at every budget, as heat maps with a symmetric scale."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._heat import color_bar, grid, heat_map, heat_panels, largest
+from mipic_bench.figures._heat import grid, heat_figure, largest
 from mipic_bench.figures._style import Style
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 
 class DifferenceByBudget(Drawing):
@@ -21,9 +24,8 @@ class DifferenceByBudget(Drawing):
     needs = "It needs a reference method and another one, at two layers and two widths or more."
     order = 30
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting and family."""
-        drawn = {}
         for setting in view.settings if style.reference else ():
             found = pick(view.differences(str(style.reference)), setting)
             if found["layer"].nunique() < 2 or found["dim"].nunique() < 2:
@@ -31,23 +33,15 @@ class DifferenceByBudget(Drawing):
             for family in view.families(setting):
                 part = found[found["family"] == family]
                 if len(part):
-                    drawn[f"{setting.slug}--{family}"] = _figure(view, style, setting, family, part)
-        return drawn
+                    yield f"{setting.slug}--{family}", _figure(view, style, setting, family, part)
 
 
 def _figure(view: View, style: Style, setting: Setting, family: str, part: pd.DataFrame) -> Figure:
     methods = [method for method in view.methods if (part["method"] == method).any()]
     grids = {method: grid(part[part["method"] == method], part, "difference") for method in methods}
-    figure, axes, bar = heat_panels(len(methods), grids[methods[0]].shape)
     most = max(largest(table) for table in grids.values()) or 1.0
-    scale = Normalize(-most, most)
-    for place, method in zip(axes, methods, strict=True):
-        own = part[part["method"] == method]
-        sure = own.assign(sure=(own["low"] > 0) | (own["high"] < 0))
-        heat_map(place, grids[method], method, "RdBu", scale, "+.1f", style, bold=grid(sure, part, "sure"))
-    color_bar(figure, bar, "RdBu", scale, f"{view.metric_title(family)} ×100 minus {style.reference}")
-    figure.suptitle(
-        f"{family} · {setting.title} · difference from {style.reference}",
-        fontsize=9, x=0.02, ha="left", y=1 - 0.08 / figure.get_figheight(),
-    )  # fmt: skip
-    return figure
+    part = part.assign(sure=(part["low"] > 0) | (part["high"] < 0))
+    sure = {method: grid(part[part["method"] == method], part, "sure") for method in methods}
+    title = f"{family} · {setting.title} · difference from {style.reference}"
+    label = f"{view.metric_title(family)} ×100 minus {style.reference}"
+    return heat_figure(grids, Normalize(-most, most), "RdBu", "+.1f", style, title=title, label=label, bold=sure)

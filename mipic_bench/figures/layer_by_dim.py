@@ -1,13 +1,16 @@
 """Quality at every budget as heat maps, layers down and widths across, one panel per method."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._heat import color_bar, grid, heat_map, heat_panels
+from mipic_bench.figures._heat import grid, heat_figure
 from mipic_bench.figures._style import Style
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 
 class LayerByDim(Drawing):
@@ -22,9 +25,8 @@ class LayerByDim(Drawing):
     order = 20
     for_run = True
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting and family."""
-        drawn = {}
         for setting in view.settings:
             points = pick(view.estimates, setting, precision="float32")
             if points["layer"].nunique() < 2 or points["dim"].nunique() < 2:
@@ -32,17 +34,12 @@ class LayerByDim(Drawing):
             for family in view.families(setting):
                 part = points[points["family"] == family]
                 if len(part):
-                    drawn[f"{setting.slug}--{family}"] = _figure(view, style, setting, family, part)
-        return drawn
+                    yield f"{setting.slug}--{family}", _figure(view, style, setting, family, part)
 
 
 def _figure(view: View, style: Style, setting: Setting, family: str, part: pd.DataFrame) -> Figure:
     methods = [method for method in view.methods if (part["method"] == method).any()]
     grids = {method: grid(part[part["method"] == method], part) for method in methods}
-    figure, axes, bar = heat_panels(len(methods), grids[methods[0]].shape)
     scale = Normalize(100 * part["mean"].min(), 100 * part["mean"].max())
-    for place, method in zip(axes, methods, strict=True):
-        heat_map(place, grids[method], method, "viridis", scale, ".1f", style)
-    color_bar(figure, bar, "viridis", scale, f"{view.metric_title(family)} ×100")
-    figure.suptitle(f"{family} · {setting.title}", fontsize=9, x=0.02, ha="left", y=1 - 0.08 / figure.get_figheight())
-    return figure
+    title, label = f"{family} · {setting.title}", f"{view.metric_title(family)} ×100"
+    return heat_figure(grids, scale, "viridis", ".1f", style, title=title, label=label)

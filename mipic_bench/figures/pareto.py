@@ -1,6 +1,7 @@
 """Quality against what a budget costs: bytes per vector always, latency and FLOPs where a profile gives them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import legend_below, method_handles, panels
+from mipic_bench.figures._axes import method_handles, panels
 from mipic_bench.figures._style import Style, gid
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 # Columns of a profile -> how the axis is called. Lower is cheaper.
 COSTS: Mapping[str, str] = {
@@ -35,17 +37,13 @@ class Pareto(Drawing):
     needs = "It needs two budgets of different cost or more."
     order = 70
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
-        """One figure per setting and family."""
-        drawn = {}
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
+        """One figure per setting: families across, costs down."""
         for setting in view.settings:
             points = priced(view, pick(view.estimates, setting))
             costs = [cost for cost in COSTS if cost in points and points[cost].nunique() > 1]
-            for family in view.families(setting) if costs else ():
-                part = points[points["family"] == family]
-                if len(part):
-                    drawn[f"{setting.slug}--{family}"] = _figure(view, style, setting, part, costs)
-        return drawn
+            if costs:
+                yield setting.slug, _figure(view, style, setting, points, costs)
 
 
 def priced(view: View, points: pd.DataFrame) -> pd.DataFrame:
@@ -66,20 +64,21 @@ def front(costs: pd.Series, quality: pd.Series) -> np.ndarray:
     return np.asarray(order[quality.to_numpy()[order] > best])
 
 
-def _figure(view: View, style: Style, setting: Setting, part: pd.DataFrame, costs: list[str]) -> Figure:
-    family = str(part["family"].iloc[0])
-    figure, axes = panels(len(costs), (3.2, 2.9) if len(costs) > 1 else (4.8, 3.4), columns=2)
-    methods = [method for method in view.methods if (part["method"] == method).any()]
-    for place, cost in zip(axes, costs, strict=True):
-        known = part[part[cost].notna()]
+def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, costs: list[str]) -> Figure:
+    families = [family for family in view.families(setting) if (points["family"] == family).any()]
+    across = len(families) if len(costs) > 1 else 3
+    methods = [method for method in view.methods if (points["method"] == method).any()]
+    size = (2.45, 1.85) if len(families) > 1 else (3.9, 2.4)
+    handles = method_handles(methods, style)
+    figure, axes = panels(len(families) * len(costs), size, title=setting.title, handles=handles, columns=across)
+    for place, (cost, family) in zip(axes, product(costs, families), strict=True):
+        known = points[(points["family"] == family) & points[cost].notna()]
         for method in methods:
             _points(place, known[known["method"] == method], cost, method, style)
         place.set_xscale("log", base=2 if cost == "bytes" else 10)
         place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
         place.set_xlabel(COSTS[cost])
-        place.set_ylabel(f"{view.metric_title(family)} ×100")
-    legend_below(figure, method_handles(methods, style))
-    figure.suptitle(f"{family} · {setting.title}", fontsize=9)
+        place.set_title(f"{family} · {view.metric_title(family)} ×100")
     return figure
 
 

@@ -1,7 +1,7 @@
 """Published curves over ours, task by task."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 
 from mipic_bench import stats
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import dim_axis, legend_below, method_handles, panels
+from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._style import Style, gid
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 _MOST = 6  # published curves in one figure
 _LOOKS: tuple[tuple[str, Any], ...] = (
@@ -41,20 +42,20 @@ class Published(Drawing):
     needs = "It needs published numbers of a task that was scored, in the same metric."
     order = 110
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting."""
-        drawn: dict[str, Figure] = {}
         if view.published is None or view.published.empty:
-            return drawn
-        whole = view.published[view.published["layer"].astype(str).isin(["", "last"])]
+            return
         for setting in view.settings:
             ours = pick(view.vectors, setting)
             ours = ours[(ours["layer"] == ours["layer"].max()).to_numpy()]
+            # a number without a layer is of the whole model, like our last layer
+            last = {"", "last", str(ours["layer"].max())}
+            whole = view.published[view.published["layer"].astype(str).isin(last)]
             metric = ours[["task", "metric"]].drop_duplicates().astype(str)
             theirs = whole.merge(metric, on=["task", "metric"])
             if len(theirs):
-                drawn[setting.slug] = _figure(view, style, setting, ours, theirs)
-        return drawn
+                yield setting.slug, _figure(view, style, setting, ours, theirs)
 
 
 def chosen(theirs: pd.DataFrame, backbone: str) -> list[Curve]:
@@ -70,20 +71,20 @@ def _figure(view: View, style: Style, setting: Setting, ours: pd.DataFrame, thei
     drawn = theirs[[Curve(*map(str, key)) in curves for key in theirs[list(Curve._fields)].to_numpy()]]
     tasks = sorted(drawn["task"].unique())
     methods = [method for method in view.methods if (ours["method"] == method).any()]
-    figure, axes = panels(len(tasks), (2.9, 2.3) if len(tasks) > 1 else (4.4, 3.0))
+    handles = method_handles(methods, style)
+    handles += [
+        Line2D([], [], color="#555555", marker=marker, mfc="white", linestyle=dash, label=_label(curve))
+        for curve, (marker, dash) in zip(curves, _LOOKS, strict=False)
+    ]
+    size = (2.45, 1.75) if len(tasks) > 1 else (3.9, 2.4)
+    title = f"{setting.title} · layer {ours['layer'].max()}"
+    figure, axes = panels(len(tasks), size, title=title, handles=handles)
     for place, task in zip(axes, tasks, strict=True):
         own = ours[(ours["task"] == task).to_numpy()]
         _ours(place, view, own, methods, style)
         _theirs(place, drawn[drawn["task"] == task], curves)
         place.set_title(f"{task} · {view.metric_title(str(own['family'].iloc[0]))} ×100")
         dim_axis(place, sorted({*own["dim"], *drawn.loc[drawn["task"] == task, "dim"]}))
-    handles = method_handles(methods, style)
-    handles += [
-        Line2D([], [], color="#555555", marker=marker, mfc="white", linestyle=dash, label=_label(curve))
-        for curve, (marker, dash) in zip(curves, _LOOKS, strict=False)
-    ]
-    legend_below(figure, handles)
-    figure.suptitle(f"{setting.title} · layer {ours['layer'].max()}", fontsize=9)
     return figure
 
 

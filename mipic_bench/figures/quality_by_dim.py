@@ -1,6 +1,6 @@
 """Quality against embedding width at the last layer, one panel per family."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import dim_axis, legend_below, method_handles, panels
+from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 
 class QualityByDim(Drawing):
@@ -26,14 +27,12 @@ class QualityByDim(Drawing):
     order = 10
     for_run = True
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting."""
-        drawn = {}
         for setting in view.settings:
             points = last_layer(pick(view.estimates, setting, precision="float32"))
             if points["dim"].nunique() > 1:
-                drawn[setting.slug] = _figure(view, style, setting, points)
-        return drawn
+                yield setting.slug, _figure(view, style, setting, points)
 
 
 def last_layer(points: pd.DataFrame) -> pd.DataFrame:
@@ -43,8 +42,12 @@ def last_layer(points: pd.DataFrame) -> pd.DataFrame:
 
 def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame) -> Figure:
     families = [name for name in view.families(setting) if (points["family"] == name).any()]
-    figure, axes = panels(len(families), (2.9, 2.4) if len(families) > 1 else (4.4, 3.0))
     methods = [method for method in view.methods if (points["method"] == method).any()]
+    handles = method_handles(methods, style)
+    if style.reference in methods:
+        handles.append(Line2D([], [], color=INK, linestyle=":", linewidth=1, label=f"{style.reference}, full width"))
+    size = (2.45, 1.85) if len(families) > 1 else (3.9, 2.4)
+    figure, axes = panels(len(families), size, title=_title(view, setting, points), handles=handles)
     for place, family in zip(axes, families, strict=True):
         part = points[points["family"] == family]
         for method in methods:
@@ -53,10 +56,6 @@ def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame) ->
         trained = set().union(*(view.trained_dims(method, setting.backbone) for method in methods))
         dim_axis(place, sorted(part["dim"].unique()), trained)
         place.set_title(f"{family} · {view.metric_title(family)} ×100")
-    line = [Line2D([], [], color=INK, linestyle=":", linewidth=1, label=f"{style.reference}, full width")]
-    shown = line if (points["method"] == style.reference).any() else []
-    legend_below(figure, [*method_handles(methods, style), *shown])
-    figure.suptitle(_title(view, setting, points), fontsize=9)
     return figure
 
 

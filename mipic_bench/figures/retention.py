@@ -1,11 +1,14 @@
 """What a smaller width keeps of the full-width score, and where it falls below 99 % and 95 %."""
 
+from collections.abc import Iterator
+
 from matplotlib.figure import Figure
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import dim_axis, legend_below, method_handles, panels
+from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import pick
 
 
 class Retention(Drawing):
@@ -19,17 +22,18 @@ class Retention(Drawing):
     needs = "It needs the full width and a smaller one."
     order = 60
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting."""
-        drawn = {}
         for setting in view.settings:
             kept = pick(view.retentions, setting)
             kept = kept[kept["layer"] == kept["layer"].max()]
             families = [name for name in view.families(setting) if (kept["family"] == name).any()]
             if not families or kept["dim"].nunique() < 2:
                 continue
-            figure, axes = panels(len(families), (2.9, 2.3) if len(families) > 1 else (4.4, 3.0))
             methods = [method for method in view.methods if (kept["method"] == method).any()]
+            size = (2.45, 1.75) if len(families) > 1 else (3.9, 2.4)
+            title = f"{setting.title} · layer {kept['layer'].max()}"
+            figure, axes = panels(len(families), size, title=title, handles=method_handles(methods, style))
             for place, family in zip(axes, families, strict=True):
                 for method in methods:
                     own = kept[(kept["family"] == family) & (kept["method"] == method)].sort_values("dim")
@@ -50,7 +54,4 @@ class Retention(Drawing):
                     )
                 dim_axis(place, sorted(kept["dim"].unique()))
                 place.set_title(f"{family} · % of full width")
-            legend_below(figure, method_handles(methods, style))
-            figure.suptitle(f"{setting.title} · layer {kept['layer'].max()}", fontsize=9)
-            drawn[setting.slug] = figure
-        return drawn
+            yield setting.slug, figure

@@ -1,15 +1,16 @@
 """How sensitive a method is to a value: quality over the values a recipe was swept through."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import legend_below, panels
+from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, PALETTE, Style, gid
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
 
 _MARKERS = ("o", "s", "^")
 
@@ -25,9 +26,8 @@ class Sweep(Drawing):
     needs = "It needs runs with a swept value (methods named like mipic-alpha=0.5)."
     order = 50
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting, method and swept key."""
-        drawn = {}
         for (base, key), values in sweeps(view).items():
             for setting in view.settings:
                 points = pick(view.estimates, setting, precision="float32")
@@ -36,16 +36,14 @@ class Sweep(Drawing):
                 if own["method"].nunique() > 1:
                     unswept = points[points["method"] == base]
                     name = "".join(char if char.isalnum() or char in "._-" else "_" for char in f"{base}-{key}")
-                    drawn[f"{setting.slug}--{name}"] = _figure(view, setting, (base, key), values, own, unswept)
-        return drawn
+                    yield f"{setting.slug}--{name}", _figure(view, setting, (base, key), values, own, unswept)
 
 
 def sweeps(view: View) -> dict[tuple[str, str], dict[str, float]]:
     """(method, swept key) -> {name of the swept method: its value}; keys whose values are no numbers are left out."""
     found: dict[tuple[str, str], dict[str, float]] = {}
-    known = view.rows[["method", "base_method", "ablation"]].drop_duplicates().astype(str)
-    for method, base, ablation in known.itertuples(index=False, name=None):
-        key, sign, value = ablation.rpartition("=")
+    for method, base in view.bases.items():
+        key, sign, value = view.ablations[method].rpartition("=")
         try:
             if sign:
                 found.setdefault((base, key), {})[method] = float(value)
@@ -63,9 +61,14 @@ def _figure(
     unswept: pd.DataFrame,
 ) -> Figure:
     families = [family for family in view.families(setting) if (own["family"] == family).any()]
-    figure, axes = panels(len(families), (2.9, 2.3) if len(families) > 1 else (4.0, 3.0))
     dims = sorted(own["dim"].unique())
     shown = sorted({dims[0], dims[(len(dims) - 1) // 2], dims[-1]})
+    handles = [
+        Line2D([], [], color=PALETTE[at], marker=_MARKERS[at], label=f"{dim} dims") for at, dim in enumerate(shown)
+    ]
+    handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label=f"{swept[0]}, unswept"))
+    size = (2.45, 1.75) if len(families) > 1 else (3.6, 2.4)
+    figure, axes = panels(len(families), size, title=f"{swept[0]}, {swept[1]} · {setting.title}", handles=handles)
     for place, family in zip(axes, families, strict=True):
         for at, dim in enumerate(shown):
             part = own[(own["family"] == family) & (own["dim"] == dim)]
@@ -80,10 +83,4 @@ def _figure(
                 place.axhline(100 * mean, color=PALETTE[at], linestyle=(0, (4, 2)), linewidth=0.9, alpha=0.8)
         place.set_title(f"{family} · {view.metric_title(family)} ×100")
         place.set_xlabel(swept[1])
-    handles = [
-        Line2D([], [], color=PALETTE[at], marker=_MARKERS[at], label=f"{dim} dims") for at, dim in enumerate(shown)
-    ]
-    handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label=f"{swept[0]}, unswept"))
-    legend_below(figure, handles)
-    figure.suptitle(f"{swept[0]}, {swept[1]} · {setting.title}", fontsize=9)
     return figure

@@ -1,13 +1,16 @@
 """What training each method costs: time per step and peak memory, beside the cheapest."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mipic_bench.figures import Drawing
+from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import Style, gid
-from mipic_bench.quality import Setting, View
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting
 
 MEASURES = {"ms_per_step": "ms per step", "peak_memory_mb": "peak memory, MB"}
 
@@ -23,15 +26,13 @@ class TrainingCost(Drawing):
     needs = "It needs provenance with training times."
     order = 100
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting that was trained in."""
-        drawn = {}
         for setting in view.settings:
             costs = training_costs(view, setting)
             measures = [name for name in MEASURES if name in costs and costs[name].notna().any()]
             if len(costs) and measures:
-                drawn[setting.slug] = _figure(view, style, setting, costs, measures)
-        return drawn
+                yield setting.slug, _figure(view, style, setting, costs, measures)
 
 
 def training_costs(view: View, setting: Setting) -> pd.DataFrame:
@@ -52,10 +53,11 @@ def training_costs(view: View, setting: Setting) -> pd.DataFrame:
 
 def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, measures: list[str]) -> Figure:
     methods = [method for method in view.methods if (costs["method"] == method).any()]
-    figure = Figure(figsize=(1.4 + 2.6 * len(measures), 0.8 + 0.24 * len(methods)), layout="constrained")
-    for place, measure in zip(
-        figure.subplots(1, len(measures), sharey=True, squeeze=False).flat, measures, strict=True
-    ):
+    left = 0.2 + 0.06 * max(map(len, methods))
+    figure, axes = panels(
+        len(measures), (2.3, 0.24 * len(methods)), title=setting.title, margins=(left, 0.36, 0.12, 0.42), gaps=(0.2, 0)
+    )
+    for place, measure in zip(axes, measures, strict=True):
         means = costs.groupby("method")[measure].mean()
         for row, method in enumerate(methods):
             alpha = style.alpha(method)
@@ -68,10 +70,9 @@ def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, mea
                 textcoords="offset points", va="center", fontsize=6.8,
             )  # fmt: skip
         place.set_xlabel(MEASURES[measure])
-        place.set_xlim(0, 1.38 * costs[measure].max())
-        place.set_yticks(range(len(methods)), methods)
+        place.set_xlim(0, 1.55 * costs[measure].max())
+        place.set_yticks(range(len(methods)), methods if place is axes[0] else [])
         place.set_ylim(len(methods) - 0.5, -0.5)
         place.grid(False, axis="y")
         place.tick_params(axis="y", length=0)
-    figure.suptitle(setting.title, fontsize=9)
     return figure

@@ -1,16 +1,17 @@
 """What the terms of each method were worth over training: their weighted values and their shares."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mipic_bench.figures import Drawing
-from mipic_bench.figures._axes import legend_below, panels
+from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import PALETTE, Style
 from mipic_bench.quality import View
 
@@ -28,9 +29,8 @@ class TrainingTerms(Drawing):
     needs = "It needs provenance with a training history."
     order = 90
 
-    def draw(self, view: View, style: Style) -> dict[str, Figure]:
+    def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting that was trained in."""
-        drawn = {}
         for setting in view.settings:
             histories = {}
             for method in view.methods:
@@ -38,10 +38,7 @@ class TrainingTerms(Drawing):
                 if len(found):
                     histories[method] = found
             if histories:
-                figure = _figure(histories)
-                figure.suptitle(setting.title, fontsize=9)
-                drawn[setting.slug] = figure
-        return drawn
+                yield setting.slug, _figure(histories, setting.title)
 
 
 def history(view: View, method: str, backbone: str, corpus: str) -> pd.DataFrame:
@@ -76,27 +73,30 @@ def _entry(entry: Mapping[str, Any], terms: Mapping[str, Any]) -> list[dict[str,
     ]
 
 
-def _figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
+def _figure(histories: Mapping[str, pd.DataFrame], title: str) -> Figure:
     across = min(4, len(histories))
     names = sorted({term for found in histories.values() for term in found["term"]})
     colors = {name: (PALETTE[place % len(PALETTE)], _DASHES[place % len(_DASHES)]) for place, name in enumerate(names)}
-    rows = -(-len(histories) // across)
-    figure, axes = panels(2 * rows * across, (2.2, 1.6), columns=across)
+    handles = [Line2D([], [], color=color, linestyle=dash, label=name) for name, (color, dash) in colors.items()]
+    rows = 2 * ceil(len(histories) / across)
+    figure, axes = panels(
+        rows * across, (1.75, 1.1), title=title, handles=handles, columns=across, margins=(0.55, 0.52, 0.12, 0.47),
+        gaps=(0.42, 0.56),
+    )  # fmt: skip
     for place, (method, found) in enumerate(histories.items()):
         row, column = divmod(place, across)
         above, below = axes[2 * row * across + column], axes[(2 * row + 1) * across + column]
         _curves(above, below, found, colors)
         above.set_title(method)
+        above.tick_params(labelbottom=False)
         below.set_xlabel("step")
         if column == 0:
             above.set_ylabel("weighted value")
-            below.set_ylabel(f"share of the {found['of'].iloc[0]}, %")
-    for place in range(len(histories), rows * across):
+            below.set_ylabel(f"% of the {found['of'].iloc[0]}")
+    for place in range(len(histories), rows * across // 2):
         row, column = divmod(place, across)
         axes[2 * row * across + column].remove()
         axes[(2 * row + 1) * across + column].remove()
-    handles = [Line2D([], [], color=color, linestyle=dash, label=name) for name, (color, dash) in colors.items()]
-    legend_below(figure, handles)
     return figure
 
 
@@ -110,5 +110,6 @@ def _curves(above: Axes, below: Axes, found: pd.DataFrame, colors: Mapping[str, 
         above.set_yscale("log")
         above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
         above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        above.yaxis.set_minor_formatter(NullFormatter())
+        above.yaxis.set_minor_locator(NullLocator())
     below.set_ylim(0, 102)
+    below.set_yticks((0, 50, 100))

@@ -19,7 +19,8 @@ from markupsafe import Markup
 
 from mipic_bench import errors, figures, registry
 from mipic_bench.figures._style import Style, bind
-from mipic_bench.quality import Setting, View
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting
 from mipic_bench.tables import Table
 
 

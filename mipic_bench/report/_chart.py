@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from mipic_bench.figures._axes import roomy
 from mipic_bench.figures._style import PALETTE, UNTRAINED, Style
-from mipic_bench.quality import Setting, View
-from mipic_bench.tables import Column, printed
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting
+from mipic_bench.tables import Column, printed, records
 
 _WIDE, _HIGH = 360.0, 236.0
 _LEFT, _RIGHT, _TOP, _BELOW = 34.0, 10.0, 8.0, 36.0
@@ -126,7 +127,7 @@ def _curve(points: pd.DataFrame, method: str, style: Style, scale: _Scale, train
     line = "M" + "L".join(f"{_n(x)},{_n(y)}" for x, y in places)
     parts = [_band(points, hue, scale)]
     parts.append(Markup('<path class="curve" d="{}" style="stroke:{}{}"/>').format(line, hue, _dashes(style, method)))
-    for record, (x, y) in zip(points.to_dict("records"), places, strict=True):
+    for record, (x, y) in zip(records(points), places, strict=True):
         seen = not trained or record["dim"] in trained
         parts.append(
             Markup(

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from mipic_bench import stats
-from mipic_bench.quality import Setting, View, pick
-from mipic_bench.tables import Column, printed
+from mipic_bench.quality import View
+from mipic_bench.selection import Setting, pick
+from mipic_bench.tables import Column, printed, records
 
 ALPHA = 0.05
 _SCORE = Column("mean", "", "score", "low", "high")
@@ -66,7 +67,7 @@ class Standing:
 
     def lead_over(self, method: str) -> str:
         """The leader's difference from a method with its interval, printed."""
-        (record,) = self.against[self.against["method"] == method].to_dict("records")
+        (record,) = records(self.against[self.against["method"] == method])
         return printed(record, _DIFFERENCE)
 
     def may_be_best(self, method: str) -> bool:
@@ -76,6 +77,10 @@ class Standing:
 
 def standings(view: View, setting: Setting, dim: int) -> list[Standing]:
     """How the methods stand in every family at a width of the last layer."""
+    return view.once(("standings", setting, dim), lambda: _standings(view, setting, dim))
+
+
+def _standings(view: View, setting: Setting, dim: int) -> list[Standing]:
     points = pick(view.estimates, setting, precision="float32", dim=dim)
     points = points[points["method"].isin(view.methods)]
     layer = last_layer(view, setting)
@@ -92,8 +97,8 @@ def last_layer(view: View, setting: Setting) -> int:
 
 
 def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, layer: int, dim: int) -> Standing:
-    records = part.to_dict("records")
-    leader = records[0]
+    lines = records(part)
+    leader = lines[0]
     found = pick(view.differences(leader["method"]), setting, family=family, layer=layer, dim=dim)
     found = found[found["method"].isin(part["method"])]
     against = pd.DataFrame(
@@ -107,7 +112,7 @@ def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, lay
             "detectable": found["detectable"].to_numpy(),
         }
     )
-    scores = {record["method"]: record["mean"] for record in records}
+    scores = {record["method"]: record["mean"] for record in lines}
     against = against.sort_values("difference", kind="stable").reset_index(drop=True)
     shown = printed(leader, _SCORE)
     return Standing(family, view.metric_title(family), scores, against, shown, leader["seeds"], leader["tasks"])

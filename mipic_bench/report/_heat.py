@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
-from mipic_bench.tables import Column, number, printed
+from mipic_bench.figures._heat import ink
+from mipic_bench.tables import Column, number, printed, records
 
 
 def heat_table(caption: str, own: pd.DataFrame, scale: tuple[float, float], column: Column, palette: str) -> Markup:
@@ -22,37 +23,35 @@ def heat_table(caption: str, own: pd.DataFrame, scale: tuple[float, float], colu
         palette: a matplotlib color map.
     """
     layers, dims = (sorted(int(value) for value in own[name].unique()) for name in ("layer", "dim"))
-    cells = {(record["layer"], record["dim"]): record for record in own.to_dict("records")}
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(dim) for dim in dims)
-    body = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            layer, Markup("").join(_cell(cells.get((layer, dim)), scale, column, palette) for dim in dims)
-        )
+    lines = records(own)
+    span = scale[1] - scale[0]
+    places = [(record[column.key] - scale[0]) / span if span > 0 else 0.5 for record in lines]
+    shades = colormaps[palette](np.array(places, dtype=float))
+    # numbers and colors alone: nothing in a cell needs escaping, and there are thousands of them
+    cells = {
+        (record["layer"], record["dim"]): _cell(record, shade, column)
+        for record, shade in zip(lines, shades, strict=True)
+        if record[column.key] == record[column.key]
+    }
+    head = "".join(f'<th scope="col">{dim}</th>' for dim in dims)
+    missing = '<td class="none" data-tip="not scored"></td>'
+    body = "".join(
+        f'<tr><th scope="row">{layer}</th>{"".join(cells.get((layer, dim), missing) for dim in dims)}</tr>'
         for layer in layers
     )
     return Markup(
         '<div class="scroll heats" data-method="{0}"><table class="heat"><caption>{0}</caption>'
         '<thead><tr><th scope="col">layer</th>{1}</tr></thead><tbody>{2}</tbody></table></div>'
-    ).format(caption, head, body)
+    ).format(caption, Markup(head), Markup(body))
 
 
-def _cell(record: Mapping[str, Any] | None, scale: tuple[float, float], column: Column, palette: str) -> Markup:
-    if record is None or record[column.key] != record[column.key]:
-        return Markup('<td class="none" data-tip="not scored"></td>')
-    low, high = scale
-    value = float(record[column.key])
-    shade = colormaps[palette](0.5 if high <= low else (value - low) / (high - low))
-    text = number(value, "gain" if column.kind == "difference" else column.kind)
+def _cell(record: Mapping[str, Any], shade: np.ndarray, column: Column) -> str:
+    text = number(record[column.key], "gain" if column.kind == "difference" else column.kind)
     seeds = int(record["seeds"])
     tip = f"layer {record['layer']}, dim {record['dim']}\n{printed(record, column)}\n"
     tip += f"{seeds} seeds" if seeds > 1 else "1 run, no interval"
     real = column.kind == "difference" and (record["low"] > 0 or record["high"] < 0)
-    return Markup('<td{} style="background:{};color:{}" data-tip="{}">{}</td>').format(
-        Markup(' class="real"') if real else "", to_hex(shade), _ink(shade), tip, text
-    )
-
-
-def _ink(shade: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever is easier to read on a color (WCAG relative luminance)."""
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in shade[:3])
-    return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"
+    red, green, blue = (round(255 * float(part)) for part in shade[:3])
+    mark = ' class="real"' if real else ""
+    color = f"background:#{red:02x}{green:02x}{blue:02x};color:{ink(shade)}"
+    return f'<td{mark} style="{color}" data-tip="{tip}">{text}</td>'

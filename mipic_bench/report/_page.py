@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from mipic_bench import figures, tables
 from mipic_bench.figures._style import FAINT, INK, PALETTE, UNTRAINED
-from mipic_bench.quality import Setting
 from mipic_bench.report import Bullets, Drawn, Live, Material, Picture, Prose, Shown, Words
+from mipic_bench.selection import Setting
 
 if TYPE_CHECKING:
     from mipic_bench.report._write import Filled
@@ -60,9 +60,9 @@ def summary(material: Material) -> str:
 
 def rows_of(table: tables.Table) -> list[tuple[str | None, list[tuple[tables.Column, str, Any, bool]]]]:
     """A table for the template: per row the method it is about, and per cell its column, text, sort value and emphasis."""
-    records = table.frame.to_dict("records")
+    lines = tables.records(table.frame)
     rows = []
-    for place, (record, texts) in enumerate(zip(records, table.cells(), strict=True)):
+    for place, (record, texts) in enumerate(zip(lines, table.cells, strict=True)):
         cells = [
             (column, text, _sortable(record.get(column.key)), (place, column.key) in table.best)
             for column, text in zip(table.columns, texts, strict=True)

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
 from mipic_bench.report import Block, Bullets, Prose
+from mipic_bench.selection import Setting, pick
 from mipic_bench.stats.estimates import BETTER, SAME, UNKNOWN, WORSE
-from mipic_bench.tables import Column, printed
+from mipic_bench.tables import Column, printed, records
 
 _DIFFERENCE = Column("difference", "", "difference", "low", "high")
 
@@ -49,15 +50,15 @@ def _component(answers: pd.DataFrame, name: str) -> str:
 
 def _width(part: pd.DataFrame, dim: int) -> str:
     """What is known at one width; the numbers of what cannot be told are in the table of the ablations."""
-    records = part.to_dict("records")
+    lines = records(part)
     found = [
         f"{printed(record, _DIFFERENCE)} on {record['family']}"
-        for record in records
+        for record in lines
         if record["verdict"] in (BETTER, WORSE)
     ]
     for verdict, words in ((SAME, "not distinguishable from no effect"), (UNKNOWN, "cannot be told")):
-        some = [str(record["family"]) for record in records if record["verdict"] == verdict]
-        if len(some) == len(records) > 1:
+        some = [str(record["family"]) for record in lines if record["verdict"] == verdict]
+        if len(some) == len(lines) > 1:
             found.append(f"{words} on any family")
         elif some:
             found.append(f"{words} on {listed(some)}")

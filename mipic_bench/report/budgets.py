@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pandas as pd
 from markupsafe import Markup
 
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
 from mipic_bench.report import Block, Drawn, Live, Material, Prose, Section, Shown
 from mipic_bench.report._heat import heat_table
+from mipic_bench.selection import Setting, pick
 from mipic_bench.tables import Column, Table, budget_tables, in_order
 
 _SCORE = Column("mean", "", "score", "low", "high")

@@ -6,9 +6,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from mipic_bench.figures.quality_by_dim import last_layer
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
 from mipic_bench.report import Block, Drawn, Live, Material, Section, Shown
 from mipic_bench.report._chart import legend, quality_chart
+from mipic_bench.selection import Setting, pick
 from mipic_bench.tables import Column, Table, in_order
 
 

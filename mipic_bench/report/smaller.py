@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
 from mipic_bench.report import Block, Drawn, Material, Section, Shown
+from mipic_bench.selection import Setting, pick
 from mipic_bench.tables import Column, Table, in_order
 
 

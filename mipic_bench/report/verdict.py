@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from markupsafe import Markup
 
-from mipic_bench.quality import Setting, View, pick
+from mipic_bench.quality import View
 from mipic_bench.report import Block, Live, Material, Prose, Section, Shown, Words
 from mipic_bench.report._choice import Standing, chosen_dim, last_layer, recommended, standings
 from mipic_bench.report._worth import listed, worth
+from mipic_bench.selection import Setting, pick
 from mipic_bench.tables import Column, Table
 
 

@@ -17,16 +17,23 @@ from mipic_bench.figures._style import Style, bind
 from mipic_bench.quality import View
 
 PARTS = figures.found()
+SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=-"
 
 
 @pytest.fixture(scope="module")
 def frame():
-    return synthetic.rows(seeds=(0, 1))
+    return synthetic.rows(methods=(*synthetic.METHODS, "mipic-alpha=0.5", "mipic-alpha=0.9"))
 
 
 @pytest.fixture(scope="module")
 def view(frame):
-    return View(frame, synthetic.provenance(frame))
+    return View(frame, synthetic.provenance(frame), profile=synthetic.profile(frame), published=synthetic.published())
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_it_draws_what_it_needs(name, view):
+    """The rows, provenance, profile and published numbers of this fixture are enough for every figure."""
+    assert next(PARTS[name]().draw(view, Style(bind(view), "mrl")), None) is not None
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -39,9 +46,12 @@ def test_it_says_what_it_shows(name):
 @pytest.mark.parametrize("name", PARTS)
 def test_it_draws_figures_with_safe_names_and_no_global_state(name, view):
     style = Style(bind(view), "mrl")
-    drawn = PARTS[name]().draw(view, style)
-    assert all(isinstance(figure, Figure) for figure in drawn.values())
-    assert all(set(what) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=-") for what in drawn)
+    drawn = list(PARTS[name]().draw(view, style))
+    assert all(isinstance(figure, Figure) for _, figure in drawn)
+    assert len({what for what, _ in drawn}) == len(drawn)
+    for what, _ in drawn:
+        assert set(what) <= set(SAFE)
+        assert any(what == setting.slug or what.startswith(f"{setting.slug}--") for setting in view.settings)
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
@@ -53,7 +63,7 @@ def test_it_bears_a_study_with_almost_nothing_in_it(name):
         synthetic.rows(methods=("mrl", "mipic"), seeds=(0,)).query("method == 'mrl' or dim == 8"),
     ):
         view = View(rows, {})
-        for figure in PARTS[name]().draw(view, Style(bind(view), figures.default_reference(view))).values():
+        for _, figure in PARTS[name]().draw(view, Style(bind(view), figures.default_reference(view))):
             figure.savefig(os.devnull, format="svg")
 
 
