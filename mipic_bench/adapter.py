@@ -81,6 +81,9 @@ class MipicLoss(torch.nn.Module):
             raise UserError(
                 f"recipe {self.recipe.method}", "has no terms, so it is no loss", "take another, such as 'mipic'"
             )
+        if self.recipe.per_dim:
+            what = "trains one model per width, which is no single loss"
+            raise UserError(f"recipe {self.recipe.method}", what, "take another, such as 'mrl'")
         self.model = model
         self.seed, self.step, self.components = seed, 0, components
         terms = self.recipe.terms

@@ -39,6 +39,7 @@ def export(
     backbone: Annotated[
         str | None, typer.Option("--backbone", help="Where an untrained run's backbone is, if it was a local folder.")
     ] = None,
+    data: DataOption = None,
     offline: OfflineOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -52,7 +53,7 @@ def export(
     """
     from mipic_bench.export import export as write
 
-    write(results, run, layer, dim, out, backbone=backbone, offline=offline)
+    write(results, run, layer, dim, out, backbone=backbone, data=data, offline=offline)
     typer.echo(f'{out}: load it with SentenceTransformer("{out}")')
 
 

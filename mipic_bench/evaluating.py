@@ -70,8 +70,6 @@ def _of_run(run: str, folder: Path, asked: dict[str, Any]) -> tuple[Request, Inp
     """Ask for a finished run again, with what is to be scored now; its weights must be there."""
     record = results.read(folder).runs[run].provenance
     cell, identity = record["cell"], record["identity"]
-    if record["training"] and checkpoint.kept(folder / checkpoint.KEPT / run) is None:
-        raise UserError(f"run {run}", "its trained weights were not kept", "run it again with --keep-checkpoints")
     spec = export.reference(run, record)
     again: dict[str, Any] = {
         "backbones": [spec],
@@ -88,7 +86,16 @@ def _of_run(run: str, folder: Path, asked: dict[str, Any]) -> tuple[Request, Inp
     if [one.run for one in cells] != [run]:
         changed = difference(identity, cells[0].identity) or "its name is another one"
         raise UserError(f"run {run}", f"cannot be asked for again: {changed}", "run the method anew")
+    missing = [part.folder for part in cells[0].parts if record["training"] and not _kept(folder, part)]
+    if missing:
+        raise UserError(
+            f"run {missing[0]}", "its trained weights were not kept", "run it again with --keep-checkpoints"
+        )
     return request, inputs, cells
+
+
+def _kept(folder: Path, part: Cell) -> bool:
+    return checkpoint.kept(folder / checkpoint.KEPT / part.folder) is not None
 
 
 def _training(record: Mapping[str, Any]) -> dict[str, Any]:

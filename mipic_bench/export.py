@@ -7,7 +7,7 @@ Normalize does its work; that is exact, and every version of the library reads i
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mipic_bench import backbones, checkpoint, model_card, results
+from mipic_bench import backbones, checkpoint, mapping, model_card, results
 from mipic_bench.backbones import Backbone
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.mapping import Affine
 from mipic_bench.results import Store
-from mipic_bench.shapes import Shape
+from mipic_bench.shapes import Shape, served
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,6 +38,7 @@ def export(
     out: Path,
     *,
     backbone: str | None = None,
+    data: Path | None = None,
     offline: bool = False,
 ) -> Path:
     """Write one budget of a run as a folder that `SentenceTransformer(out)` loads, with a model card.
@@ -48,6 +50,7 @@ def export(
         dim: width to keep, 1..width.
         out: the folder to write; it must not be there, or be empty.
         backbone: where the weights of a run without training are, if they came from a local folder.
+        data: a folder of local corpora, where a post-hoc transform is fitted again.
         offline: never ask the hub.
 
     Returns:
@@ -64,11 +67,14 @@ def export(
     check_budget(
         layer, dim, Shape(record["backbone"]["depth"], record["backbone"]["width"]), record["cell"]["backbone"]
     )
-    loaded = load(folder, name, record, backbone, offline)
+    loaded = load(folder, name, record, dim, backbone, offline)
+    maps = mapping.cut(loaded.shape.width, dim)
+    if "posthoc" in record["recipe"]:
+        maps = mapping.as_maps(*mapping.fitted_again(record, loaded, layer, data), dim)
     max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
     with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:
         written = Path(scratch) / "model"
-        model = sentence_transformer(loaded, layer, dim, max_length, Path(scratch) / "cut")
+        model = sentence_transformer(loaded, layer, maps, max_length, Path(scratch) / "cut")
         with quiet():
             model.save(str(written), create_model_card=False)
         card = model_card.render(store, name, layer, dim, loaded, parameters(model), out.name)
@@ -111,13 +117,14 @@ def check_budget(layer: int, dim: int, shape: Shape, backbone: str) -> None:
     )
 
 
-def load(folder: Path, run: str, record: Mapping[str, Any], backbone: str | None, offline: bool) -> Backbone:
+def load(folder: Path, run: str, record: Mapping[str, Any], dim: int, backbone: str | None, offline: bool) -> Backbone:
     """Load the weights of a run: its checkpoint if it trained, else the backbone it scored.
 
     Args:
         folder: the results folder.
         run: the run's full name.
         record: its provenance.
+        dim: the width that is wanted, for runs with one model per width.
         backbone: a name, id or folder to load a run without training from, instead of what the provenance says.
         offline: never ask the hub.
 
@@ -125,7 +132,7 @@ def load(folder: Path, run: str, record: Mapping[str, Any], backbone: str | None
         UserError: the run trained and kept no checkpoint, or the weights found are not those that were scored.
     """
     if record["training"]:
-        return _kept(folder, run)
+        return _kept(folder, run, record, dim)
     known = record["backbone"]
     spec = backbone or reference(run, record)
     loaded = backbones.load(spec, pooling=known["pooling"], layer_readout=known["layer_readout"], offline=offline)
@@ -139,14 +146,18 @@ def load(folder: Path, run: str, record: Mapping[str, Any], backbone: str | None
     return loaded
 
 
-def _kept(folder: Path, run: str) -> Backbone:
-    """Load the weights that a run kept."""
-    place = folder / checkpoint.KEPT / run
+def _kept(folder: Path, run: str, record: Mapping[str, Any], dim: int) -> Backbone:
+    """Load the weights that a run kept; with one model per width, those that serve the width."""
+    own = ""
+    if record["recipe"].get("procedure") == "per-dim":
+        [width] = served(record["recipe"]["dims"], [dim])
+        own = f"--d{width}"
+    place = folder / checkpoint.KEPT / f"{run}{own}"
     head = checkpoint.kept(place)
     if head is None:
         there = "are damaged: their sha256 is not the recorded one" if place.is_dir() else "were not kept"
         raise UserError(
-            f"run {run}", f"its trained weights {there}", "run it again with --keep-checkpoints, then export it"
+            f"run {run}{own}", f"its trained weights {there}", "run it again with --keep-checkpoints, then export it"
         )
     return backbones.load(str(place), **head["readout"])
 
@@ -169,19 +180,19 @@ def reference(run: str, record: Mapping[str, Any]) -> str:
 
 
 def sentence_transformer(
-    backbone: Backbone, layer: int, dim: int, max_length: int, scratch: Path
+    backbone: Backbone, layer: int, maps: Sequence[Affine], max_length: int, scratch: Path
 ) -> "SentenceTransformer":
     """Build the sentence-transformers model of one budget, on the CPU in float32.
 
     Args:
         backbone: the weights and how they are read out.
         layer: blocks to keep.
-        dim: width to keep.
+        maps: what is done to the pooled vector: `mapping.cut`, or a transform.
         max_length: tokens kept of a text.
         scratch: a folder to write the cut transformer to; it must stay while the model is in use.
 
     Returns:
-        A model whose `encode` gives the first `dim` coordinates of that layer's readout, at unit length.
+        A model whose `encode` gives that layer's readout, mapped and at unit length.
 
     Raises:
         UserError: the raw readout of a pre-norm backbone below its last layer; sentence-transformers is missing.
@@ -207,12 +218,22 @@ def sentence_transformer(
         modules: list[torch.nn.Module] = [
             Transformer(str(scratch), max_seq_length=max_length),
             Pooling(backbone.shape.width, _POOLING[backbone.readout.pooling]),
+            *(_dense(Dense, one) for one in maps),
         ]
-        if dim < backbone.shape.width:
-            rows = torch.eye(dim, backbone.shape.width)
-            identity = torch.nn.Identity()
-            modules.append(Dense(backbone.shape.width, dim, bias=False, activation_function=identity, init_weight=rows))
         return SentenceTransformer(modules=[*modules, Normalize()], similarity_fn_name="cosine", device="cpu")
+
+
+def _dense(module: Any, one: Affine) -> torch.nn.Module:
+    """Return a map as a module of sentence-transformers."""
+    built: torch.nn.Module = module(
+        one.weight.shape[1],
+        one.weight.shape[0],
+        bias=one.bias is not None,
+        activation_function=torch.nn.ReLU() if one.relu else torch.nn.Identity(),
+        init_weight=torch.from_numpy(one.weight),
+        init_bias=None if one.bias is None else torch.from_numpy(one.bias),
+    )
+    return built
 
 
 def parameters(model: torch.nn.Module) -> int:

@@ -127,6 +127,8 @@ def _opening(record: Mapping[str, Any], layer: int, dim: int) -> str:
         else "the whole transformer"
     )
     width = f"the first {dim} of {shape['width']} coordinates" if dim < shape["width"] else "the full width"
+    if "posthoc" in record["recipe"]:
+        width += f" of what {plain(record['recipe']['title'])} makes of them"
     return f"{what}: {blocks}, {width}, normalized to length 1. The blocks behind are not in this folder."
 
 
@@ -145,6 +147,12 @@ def _facts(record: Mapping[str, Any], layer: int, dim: int, parameters: int) -> 
     yield "width", f"{dim} of {shape['width']}: {4 * dim} bytes per vector in float32"
     yield "parameters", f"{parameters:,}"
     yield "readout", plain(f"{shape['pooling']} pooling, layers {shape['layer_readout']}")
+    if transform := recipe.get("posthoc"):
+        fitted = record["identity"]["corpus"]
+        yield (
+            "transform",
+            plain(f"{transform['transform']}, fitted on {record['cell']['corpus']}, {fitted['rows']:,} examples"),
+        )
     if not record["training"]:
         return
     corpus, training = identity["corpus"], record["training"]

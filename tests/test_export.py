@@ -10,11 +10,12 @@ import pytest
 import torch
 import transformers
 
-from mipic_bench import backbones, checkpoint, results
+from mipic_bench import backbones, checkpoint, results, views
 from mipic_bench.backbones import tiny
 from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
 from mipic_bench.export import export, find_run, parameters, sentence_transformer
+from mipic_bench.mapping import cut
 from mipic_bench.methods import find
 from mipic_bench.plan import Inputs, Request, plan
 from mipic_bench.progress import Reporter
@@ -95,7 +96,7 @@ def ours(backbone, layer, dim, max_length=256):
 def test_encodes_what_the_harness_scores(folder, layer, dim, tmp_path):
     for pooling in ("mean", "last"):
         backbone = backbones.load(str(folder), pooling=pooling)
-        model = sentence_transformer(backbone, layer, dim, 40, tmp_path / pooling)
+        model = sentence_transformer(backbone, layer, cut(backbone.shape.width, dim), 40, tmp_path / pooling)
         model.save(str(tmp_path / f"{pooling}-saved"), create_model_card=False)
         again = type(model)(str(tmp_path / f"{pooling}-saved"), device="cpu")
         found = again.encode(TEXTS)
@@ -111,8 +112,8 @@ def test_encodes_what_the_harness_scores(folder, layer, dim, tmp_path):
 def test_raw_layers_of_a_pre_norm_model_are_refused(folder, tmp_path):
     backbone = backbones.load(str(folder), layer_readout="raw")
     with pytest.raises(UserError, match="(?s)raw.*final_norm"):
-        sentence_transformer(backbone, 2, 8, 40, tmp_path / "cut")
-    sentence_transformer(backbone, 4, 8, 40, tmp_path / "cut")  # the last layer is the model's own output
+        sentence_transformer(backbone, 2, cut(32, 8), 40, tmp_path / "cut")
+    sentence_transformer(backbone, 4, cut(32, 8), 40, tmp_path / "cut")  # the last layer is the model's own output
 
 
 def test_an_untrained_run(folder_of_runs, tmp_path, capfd):
@@ -157,13 +158,80 @@ def test_minilm_as_a_whole_is_what_it_was(tmp_path):
     from sentence_transformers import SentenceTransformer
 
     backbone = backbones.load("minilm")
-    whole = sentence_transformer(backbone, 6, 384, 256, tmp_path / "whole")
+    whole = sentence_transformer(backbone, 6, [], 256, tmp_path / "whole")
     original = SentenceTransformer(str(Path(package.__file__).parent / "model"), device="cpu")
     np.testing.assert_allclose(whole.encode(TEXTS), original.encode(TEXTS), atol=1e-6)
-    cut = sentence_transformer(backbone, 2, 48, 256, tmp_path / "cut")
-    np.testing.assert_allclose(cut.encode(TEXTS), ours(backbone, 2, 48), atol=1e-5)
+    short = sentence_transformer(backbone, 2, cut(384, 48), 256, tmp_path / "cut")
+    np.testing.assert_allclose(short.encode(TEXTS), ours(backbone, 2, 48), atol=1e-5)
     block = parameters(backbone.blocks[0])
-    assert parameters(cut) == parameters(whole) - 4 * block + 48 * 384
+    assert parameters(short) == parameters(whole) - 4 * block + 48 * 384
+
+
+POSTHOC = {
+    "pca": (),
+    "pca-whitened": (),
+    "random-dims": (),
+    "random-projection": (),
+    "smec": ("posthoc.iterations = 5", "posthoc.memory = 8", "posthoc.batch_size = 8"),
+    "matryoshka-adaptor": ("posthoc.iterations = 60", "posthoc.batch_size = 8"),
+}
+
+
+@pytest.mark.parametrize("method", POSTHOC)
+def test_a_transform_is_exported_as_it_was_scored(method, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    request = Request(
+        methods=tuple(find([method], [*POSTHOC[method], "posthoc.texts = 100"])),
+        backbones=("tiny",),
+        tasks=("toy-sts",),
+        dims=(5, 64),
+        layers=(3,),
+        results=tmp_path / "results",
+    )
+    inputs = Inputs(request)
+    [cell] = plan(request, inputs)
+    run_cell(cell, request, inputs, Reporter(quiet=True))
+    own = views.sample(inputs.corpus("toy").columns["anchor"], 100, 0)
+    backbone = backbones.load("tiny")
+
+    def read(texts):
+        return encode(backbone, texts, [3], max_length=256, device=torch.device("cpu"))
+
+    fitted = views.fit(cell.recipe.posthoc, read(own), cell.recipe.nesting.dims, 0)
+    for view in views.transformed(read(TEXTS), fitted, cell.recipe.nesting.dims, (5, 64)):
+        for dim in view.dims:
+            expected = view.embeddings.at(3)[:, :dim]
+            expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+            out = export(tmp_path / "results", cell.run, 3, dim, tmp_path / f"out{dim}")
+            found = SentenceTransformer(str(out), device="cpu").encode(TEXTS)
+            np.testing.assert_allclose(found, expected, atol=2e-5)
+            assert "fitted on toy" in (out / "README.md").read_text()
+
+
+def test_one_model_per_width_exports_the_one_that_serves(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    request = Request(
+        methods=tuple(find(["single-dim"])),
+        backbones=("tiny",),
+        tasks=("toy-sts",),
+        dims=(8, 12, 64),
+        layers=(4,),
+        training={"max_steps": 1, "learning_rate": 0.01},
+        keep_checkpoints=True,
+        results=tmp_path,
+    )
+    inputs = Inputs(request)
+    [cell] = plan(request, inputs)
+    run_cell(cell, request, inputs, Reporter(quiet=True))
+    for dim, width in ((8, 8), (12, 16), (64, 64)):
+        out = export(tmp_path, cell.run, 4, dim, tmp_path / f"out{dim}")
+        found = SentenceTransformer(str(out), device="cpu").encode(TEXTS)
+        kept = backbones.load(str(tmp_path / checkpoint.KEPT / f"{cell.run}--d{width}"))
+        np.testing.assert_allclose(found, ours(kept, 4, dim), atol=1e-5)
+    with pytest.raises(UserError, match="--d32: its trained weights were not kept"):
+        export(tmp_path, cell.run, 4, 20, tmp_path / "out20")
 
 
 def test_exported_files_hold_no_path_of_this_machine(folder_of_runs, tmp_path):
