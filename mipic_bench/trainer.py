@@ -16,6 +16,7 @@ from mipic_bench.checkpoint import Saver
 from mipic_bench.corpora import Corpus
 from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
+from mipic_bench.memory import keep_freed
 from mipic_bench.objectives import Term
 from mipic_bench.recipe import Resolved, Training
 from mipic_bench.states import States
@@ -98,6 +99,7 @@ def train(
     """
     check_views(backbone, corpus)
     check_kind(recipe, corpus)
+    keep_freed()
     torch.manual_seed(seed)  # dropout inside transformers draws from the global generator
     settings = recipe.training
     batches = Batches(backbone, corpus, settings, seed)
