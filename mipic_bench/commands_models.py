@@ -99,7 +99,7 @@ def evaluate(
     """
     dim_list, layer_list = numbers("--dims", dims), numbers("--layers", layers)
     from mipic_bench.commands_run import show
-    from mipic_bench.evaluating import evaluation
+    from mipic_bench.evaluating import evaluation, notes
     from mipic_bench.progress import Reporter
     from mipic_bench.sweep import sweep
 
@@ -127,7 +127,7 @@ def evaluate(
     reporter.say(
         f"{request.dtype} on {request.device} · protocol {protocol}, split {split}\ntasks {', '.join(request.tasks)}"
     )
-    for note in inputs.notes(cells):
+    for note in notes(request, inputs, cells):
         reporter.say(f"note: {note}")
     summary = sweep(cells, request, inputs, reporter)
     if not summary.signal:

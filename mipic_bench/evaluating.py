@@ -1,7 +1,7 @@
 """Scoring a model as it is: a hub id, a folder, an exported budget, or the weights that a run kept."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,13 @@ def evaluation(
     )
     inputs = Inputs(request)
     return request, inputs, plan(request, inputs)
+
+
+def notes(request: Request, inputs: Inputs, cells: Sequence[Cell]) -> list[str]:
+    """Return what the user should know: what the model's folder asks for and is not done, and notes on the data."""
+    told = inputs.backbone(request.backbones[0], cells[0].recipe.training.pooling).notes
+    own = [f"{cells[0].backbone_name}: {note}" for note in told if not (request.prompts and "prompts" in note)]
+    return own + inputs.notes(cells)
 
 
 def run_meant(model: str, folder: Path) -> str | None:
