@@ -93,13 +93,13 @@ class View:
     def bases(self) -> dict[str, str]:
         """Ablation -> the method it was made from."""
         known = self.rows.loc[self.rows["ablation"] != "", ["method", "base_method"]].drop_duplicates()
-        return dict(zip(known["method"].astype(str), known["base_method"].astype(str), strict=True))
+        return dict(sorted(zip(known["method"].astype(str), known["base_method"].astype(str), strict=True)))
 
     @cached_property
     def ablations(self) -> dict[str, str]:
         """Method -> its ablation ('' for a method that is none)."""
         known = self.rows[["method", "ablation"]].drop_duplicates().astype(str)
-        return dict(zip(known["method"], known["ablation"], strict=True))
+        return dict(sorted(zip(known["method"], known["ablation"], strict=True)))
 
     @cached_property
     def metrics(self) -> dict[str, str]:

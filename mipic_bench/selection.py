@@ -13,6 +13,11 @@ GROUP = [*SETTING, "precision", "family"]
 BUDGET = ["layer", "dim"]
 
 
+def safe(name: str) -> str:
+    """A name as a part of a file name, on every system."""
+    return "".join(char if char.isascii() and (char.isalnum() or char in "._=-") else "_" for char in name)
+
+
 class Setting(NamedTuple):
     """What is held fixed when methods are compared."""
 
@@ -30,7 +35,7 @@ class Setting(NamedTuple):
     def slug(self) -> str:
         """The setting as a part of a file name."""
         parts = [self.backbone, self.corpus or "none"] + ([] if self.protocol == "clean" else [self.protocol])
-        return "--".join("".join(c if c.isalnum() or c in "._=-" else "_" for c in part) for part in parts)
+        return "--".join(map(safe, parts))
 
 
 def pick(frame: pd.DataFrame, setting: Setting | None = None, **fixed: object) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
+from mipic_bench.selection import Setting, pick, safe
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -243,7 +243,7 @@ def _budget_table(view: View, setting: Setting, family: str, method: str, own: p
     note += f"; best {100 * means[row, place]:.1f} at layer {wide.index[row]}, dim {dims[place]}."
     title = f"{family} · {method} · {setting.title}"
     best = frozenset({(int(row), str(dims[place]))})
-    return Table(f"budgets--{setting.slug}--{family}--{method}", title, frame, columns, note, best)
+    return Table(f"budgets--{setting.slug}--{safe(family)}--{safe(method)}", title, frame, columns, note, best)
 
 
 def terminal(table: Table, width: int = 80) -> "Group":

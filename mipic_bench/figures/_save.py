@@ -16,7 +16,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     png, svg = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
     svg_text = as_svg(figure)
     with rc_context(RC):
-        figure.savefig(png, dpi=DPI, metadata={"Software": None})
+        figure.savefig(png, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     svg.write_text(svg_text, encoding="utf-8")
     return [png, svg]
 

@@ -12,7 +12,7 @@ from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, Style, gid
 from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
+from mipic_bench.selection import Setting, pick, safe
 from mipic_bench.stats.estimates import BETTER, WORSE
 
 _WIDTHS = {"smallest": "smallest width", "middle": "middle width", "full": "full width"}
@@ -50,7 +50,7 @@ class AblationForest(Drawing):
                 own = pick(answers, setting)
                 own = own[own["difference"].notna()]
                 if len(own):
-                    yield f"{setting.slug}--{base}", _figure(view, style, setting, base, own)
+                    yield f"{setting.slug}--{safe(base)}", _figure(view, style, setting, base, own)
 
 
 def _figure(view: View, style: Style, setting: Setting, base: str, own: pd.DataFrame) -> Figure:

@@ -10,7 +10,7 @@ from mipic_bench.figures import Drawing
 from mipic_bench.figures._heat import grid, heat_figure
 from mipic_bench.figures._style import Style
 from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
+from mipic_bench.selection import Setting, pick, safe
 
 
 class LayerByDim(Drawing):
@@ -34,7 +34,7 @@ class LayerByDim(Drawing):
             for family in view.families(setting):
                 part = points[points["family"] == family]
                 if len(part):
-                    yield f"{setting.slug}--{family}", _figure(view, style, setting, family, part)
+                    yield f"{setting.slug}--{safe(family)}", _figure(view, style, setting, family, part)
 
 
 def _figure(view: View, style: Style, setting: Setting, family: str, part: pd.DataFrame) -> Figure:

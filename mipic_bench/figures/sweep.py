@@ -10,7 +10,7 @@ from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, PALETTE, Style, gid
 from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
+from mipic_bench.selection import Setting, pick, safe
 
 _MARKERS = ("o", "s", "^")
 
@@ -35,8 +35,10 @@ class Sweep(Drawing):
                 own = points[points["method"].isin(values)]
                 if own["method"].nunique() > 1:
                     unswept = points[points["method"] == base]
-                    name = "".join(char if char.isalnum() or char in "._-" else "_" for char in f"{base}-{key}")
-                    yield f"{setting.slug}--{name}", _figure(view, setting, (base, key), values, own, unswept)
+                    yield (
+                        f"{setting.slug}--{safe(base)}-{safe(key)}",
+                        _figure(view, setting, (base, key), values, own, unswept),
+                    )
 
 
 def sweeps(view: View) -> dict[tuple[str, str], dict[str, float]]:

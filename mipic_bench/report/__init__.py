@@ -108,7 +108,9 @@ class Material:
             return pd.DataFrame()
         from mipic_bench.compare import compare  # it needs more than a report without baselines does
 
-        return compare(self.view.given, self.view.published, self.view.provenance)
+        # sorted: a mean must not change in its last digit with the order in which runs were read
+        rows = self.view.given.sort_values(["run", "task", "metric", "precision", "layer", "dim"])
+        return compare(rows, self.view.published, self.view.provenance)
 
     @cached_property
     def reference(self) -> str:

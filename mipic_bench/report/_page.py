@@ -19,6 +19,7 @@ Pictures = Mapping[tuple[str, Setting | None], list[Picture]]
 _PIXELS = 1.5  # of the page per point: a little larger than on paper
 _HUES = {hue.lower(): f"var(--m{place})" for place, hue in enumerate(PALETTE)}
 _HUES |= {UNTRAINED.lower(): "var(--mu)", INK.lower(): "var(--ink)", FAINT.lower(): "var(--line)"}
+_HUES |= {"#ffffff": "var(--paper)", "#555555": "var(--soft)"}
 
 
 def html(material: Material, sections: "Sequence[Filled]", pictures: Pictures) -> str:
@@ -88,7 +89,6 @@ def inline(picture: Picture) -> Markup:
     prefix = re.sub(r"[^A-Za-z0-9]", "-", picture.stem)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{prefix}-", svg)
-    svg = re.sub(r'(<g id="[^"]*-patch_1">\s*<path d="[^"]*"\s*style=")fill: #ffffff', r"\1fill: none", svg, count=1)
     svg = re.sub(
         r'(width|height)="([\d.]+)pt"', lambda size: f'{size[1]}="{float(size[2]) * _PIXELS:.0f}"', svg, count=2
     )

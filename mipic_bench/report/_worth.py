@@ -44,11 +44,13 @@ def worth(view: View) -> Iterator[Block]:
 def _component(answers: pd.DataFrame, name: str) -> str:
     """One line per component: width by width, family by family."""
     own = answers[answers["component"] == name]
-    widths = "; ".join(_width(part, int(str(dim))) for dim, part in own.groupby("dim", sort=True))
-    return f"{name}: {widths}."
+    said: dict[str, list[str]] = {}  # what is said -> the widths it is said of
+    for dim, part in own.groupby("dim", sort=True):
+        said.setdefault(_width(part), []).append(str(dim))
+    return f"{name}: {'; '.join(f'at {listed(dims)} dims {words}' for words, dims in said.items())}."
 
 
-def _width(part: pd.DataFrame, dim: int) -> str:
+def _width(part: pd.DataFrame) -> str:
     """What is known at one width; the numbers of what cannot be told are in the table of the ablations."""
     lines = records(part)
     found = [
@@ -62,7 +64,7 @@ def _width(part: pd.DataFrame, dim: int) -> str:
             found.append(f"{words} on any family")
         elif some:
             found.append(f"{words} on {listed(some)}")
-    return f"at {dim} dims {', '.join(found)}"
+    return ", ".join(found)
 
 
 def listed(names: Sequence[str]) -> str:

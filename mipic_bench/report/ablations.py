@@ -6,7 +6,7 @@ import pandas as pd
 
 from mipic_bench.report import Block, Drawn, Material, Section, Shown
 from mipic_bench.report._worth import bases
-from mipic_bench.selection import Setting, pick
+from mipic_bench.selection import Setting, pick, safe
 from mipic_bench.tables import Column, Table
 
 
@@ -32,11 +32,11 @@ def _table(setting: Setting, base: str, answers: pd.DataFrame) -> Table:
         Column("component", "component"),
         Column("family", "family"),
         Column("dim", "dim", "integer"),
-        Column("difference", "worth, ×100", "difference", "low", "high"),
+        Column("difference", "worth ×100", "difference", "low", "high"),
         Column("p_holm", "p (Holm)", "p"),
-        Column("verdict", "verdict with it"),
-        Column("wide", "interval beyond these tasks"),
-        Column("detectable", "detectable, ×100", "points"),
+        Column("verdict", "verdict"),
+        Column("wide", "for other tasks too"),
+        Column("detectable", "detectable ×100", "points"),
         Column("seeds", "seeds", "integer"),
         Column("tasks", "tasks", "integer"),
         Column("excluded", "cells excluded", "integer"),
@@ -46,10 +46,10 @@ def _table(setting: Setting, base: str, answers: pd.DataFrame) -> Table:
         for low, high in zip(answers["low_wide"], answers["high_wide"], strict=True)
     ]
     note = (
-        f"Worth: {base} minus its ablation. The verdict stands on Holm's correction over the "
+        f"Worth: {base} minus its ablation. Better: the method is better with it. The verdict stands on Holm's correction over the "
         f"{int(answers['questions'].max())} questions of this setting; the intervals themselves are not corrected. "
         "Detectable: the smallest difference that this many seeds show with 80 % power."
     )
     title = f"What each component of {base} is worth: {setting.title}"
     frame = answers.assign(wide=wide).reset_index(drop=True)
-    return Table(f"ablations--{setting.slug}--{base}", title, frame, columns, note)
+    return Table(f"ablations--{setting.slug}--{safe(base)}", title, frame, columns, note)

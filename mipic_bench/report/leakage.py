@@ -22,7 +22,7 @@ class Leakage(Section):
             corpus = str(record.get("cell", {}).get("corpus", ""))
             for scored in record.get("scored") or ():
                 counted = scored.get("leakage")
-                if counted:
+                if counted and corpus:
                     place = {name: str(scored.get(name, "")) for name in ("family", "task", "split")}
                     rows, leaked = counted.get("rows"), counted.get("leaked_rows")
                     line = {"corpus": corpus, **place, "rows": rows, "leaked_rows": leaked}

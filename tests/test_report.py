@@ -1,0 +1,305 @@
+"""A report: what it says stands in its tables, what is missing is told, and nothing a user wrote becomes markup."""
+
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from mipic_bench import report
+from mipic_bench.errors import UserError
+from mipic_bench.quality import View
+from mipic_bench.report._choice import chosen_dim, recommended, standings
+from mipic_bench.report.verdict import sentences
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """One report of a small synthetic study with published numbers and a profile."""
+    frame = synthetic.rows(methods=(*synthetic.METHODS, "mipic-alpha=0.1", "mipic-alpha=0.9"))
+    out = tmp_path_factory.mktemp("report")
+    page = report.build(
+        frame,
+        synthetic.provenance(frame),
+        out,
+        reference="mrl",
+        baselines=synthetic.published(),
+        profile=synthetic.profile(frame),
+        highlight="mipic",
+    )
+    return frame, page
+
+
+def test_every_table_and_figure_is_a_file(built):
+    _, page = built
+    tables = {path.name for path in (page.parent / "tables").iterdir()}
+    stems = {name.rsplit(".", 1)[0] for name in tables}
+    assert tables == {f"{stem}.{ending}" for stem in stems for ending in ("csv", "md", "tex")}
+    assert {"verdict--minilm--toy", "quality--minilm--toy", "ablations--minilm--toy--mipic", "leakage", "runs"} <= stems
+    figures = {path.name for path in (page.parent / "figures").iterdir()}
+    kinds = {name.split("--")[0] for name in figures}
+    assert len(kinds) == 11 and all((page.parent / "figures" / n.replace(".png", ".svg")).exists() for n in figures)
+    assert (page.parent / "report.md").read_text().startswith("# Report")
+
+
+def test_every_section_is_there_and_every_link_leads_somewhere(built):
+    _, page = built
+    text = page.read_text()
+    assert re.findall(r'<section id="(\w+)"', text) == list(report.found())
+    for link in re.findall(r'href="([^"]+)"', text):
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in text, link
+        elif not link.startswith("data:"):
+            assert (page.parent / link).is_file(), link
+    for link in re.findall(r"\]\(([^)]+)\)", (page.parent / "report.md").read_text()):
+        assert (page.parent / link).is_file(), link
+
+
+def test_the_page_fetches_nothing(built):
+    text = built[1].read_text()
+    assert not re.search(r"""(src|href|action)=["']?(https?:)?//""", text)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(built):
+    text = built[1].read_text()
+    parser = _Balance()
+    parser.feed(text)
+    assert parser.open == [] and parser.wrong == []
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_equal_input_gives_equal_bytes(built, tmp_path):
+    frame, page = built
+    again = report.build(
+        frame.sample(frac=1, random_state=0),
+        dict(reversed(synthetic.provenance(frame).items())),
+        tmp_path,
+        reference="mrl",
+        baselines=synthetic.published(),
+        profile=synthetic.profile(frame),
+        highlight="mipic",
+    )
+    names = sorted(path.relative_to(page.parent) for path in page.parent.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(tmp_path) for path in again.parent.rglob("*") if path.is_file())
+    for name in names:
+        assert (page.parent / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_the_first_screen_says_what_to_use_at_32_dims(built):
+    _, page = built
+    text = page.read_text()
+    card = text[text.index('data-width="32"') :]
+    assert re.search(r'class="say">At 32 dims, use [\w-]+\.<', card)
+    assert "How sure:" in card[:1500]
+    assert 'value="32" checked' in text
+
+
+def test_what_the_verdict_says_stands_in_the_tables(built):
+    frame, page = built
+    view = View(frame)
+    (setting,) = view.settings
+    quality = pd.read_csv(page.parent / "tables" / "quality--minilm--toy.csv")
+    for dim in synthetic.DIMS:
+        _, _, lines = sentences(view, setting, dim)
+        assert len(lines) == 3
+        for line in lines:
+            family, leader, mean = re.match(r"(\w+): ([\w-]+) leads with ([\d.]+)", line).groups()
+            own = quality[(quality.family == family) & (quality.dim == dim) & quality.method.isin(view.methods)]
+            best = own.loc[own["mean"].idxmax()]
+            assert leader == best["method"] and mean == f"{100 * best['mean']:.1f}"
+
+
+def test_a_difference_printed_is_the_mean_paired_difference_of_the_rows(built):
+    frame, page = built
+    answers = pd.read_csv(page.parent / "tables" / "ablations--minilm--toy--mipic.csv")
+    assert len(answers) == 18
+    for answer in answers.to_dict("records"):
+        metric = "macro_f1" if answer["family"] == "classification" else None
+        rows = frame[(frame.family == answer["family"]) & (frame.layer == 6) & (frame.dim == answer["dim"])]
+        rows = rows[rows.metric == (metric or {"sts": "spearman", "pair": "ap"}[answer["family"]])]
+        means = rows.groupby(["method", "seed"])["value"].mean()
+        difference = (means["mipic"] - means[f"mipic-no-{answer['component']}"]).mean()
+        assert answer["difference"] == pytest.approx(difference, abs=1e-12)
+        helps = answer["p_holm"] <= 0.05 and answer["low"] > 0
+        assert (answer["verdict"] == "better") == helps
+
+
+def _study(gains, seeds=(0, 1, 2, 3, 4), noise=0.002):
+    """Rows in which each method is better than the first by so many points, everywhere."""
+    frames = []
+    for place, (method, gain) in enumerate(gains.items()):
+        frame = synthetic.rows(methods=("mrl",), seeds=seeds, layers=(6,), dims=(32, 384))
+        rng = np.random.default_rng(place)
+        luck = {seed: rng.normal(0, noise) for seed in sorted(set(frame["seed"]))}
+        value = frame["value"] + gain / 100 + frame["seed"].map(luck)
+        run = frame["run"].str.replace("mrl", method)
+        frames.append(frame.assign(method=method, base_method=method, run=run, value=value))
+    return View(pd.concat(frames, ignore_index=True))
+
+
+def _said(view, dim=32):
+    say, sure, _ = sentences(view, view.settings[0], dim)
+    return f"{say} {sure}"
+
+
+def test_a_clear_winner_is_called_sure():
+    assert _said(_study({"a": 0, "b": 3, "c": 1})) == (
+        "At 32 dims, use b. How sure: sure. Every other method is behind it in all 3 families scored."
+    )
+
+
+def test_equal_methods_are_not_distinguished():
+    text = _said(_study({"a": 0, "b": 0.01}))
+    assert "cannot be told from it in any of the 3 families" in text
+
+
+def test_one_seed_decides_nothing():
+    text = _said(_study({"a": 0, "b": 5}, seeds=(0,)))
+    assert text.startswith("At 32 dims, use b. How sure: it cannot be told.")
+    assert "fewer than two seeds" in text
+
+
+def test_a_verdict_that_differs_between_families_says_so():
+    view = _study({"a": 0, "b": 3})
+    rows = view.given.copy()
+    swap = (rows.family == "pair") & (rows.method == "b")
+    rows.loc[swap, "value"] -= 0.08
+    text = _said(View(rows))
+    assert "it depends on the task" in text and "a is better on pair" in text
+
+
+def test_one_method_alone_is_compared_with_nothing():
+    assert "nothing to compare it with" in _said(_study({"a": 0}))
+
+
+def test_the_untrained_model_is_never_given_an_interval():
+    view = View(synthetic.rows(methods=("pretrained", "mrl", "mipic")))
+    found = standings(view, view.settings[0], 32)
+    for standing in found:
+        assert "pretrained" in standing.behind  # its one run stands against every seed of the leader
+    assert recommended(view, found) == "mipic"
+
+
+def test_32_dims_or_the_nearest_width():
+    assert chosen_dim((8, 16, 32, 64)) == 32
+    assert chosen_dim((24, 48, 768)) == 24
+    assert chosen_dim((64, 128)) == 64
+
+
+def test_gaps_are_told_in_the_page(tmp_path):
+    frame = synthetic.rows(methods=("mrl", "2d-mrl", "mipic"), seeds=(0, 1, 2, 3))
+    frame = frame[~((frame.method == "2d-mrl") & (frame.task == "stsb"))]
+    frame = frame[~((frame.method == "mipic") & (frame.seed == "2"))]
+    page = report.build(frame, {}, tmp_path)
+    text = page.read_text()
+    assert "2d-mrl was not scored on stsb; it has no mean over this family." in text
+    quality = pd.read_csv(tmp_path / "tables" / "quality--minilm--toy.csv")
+    seeds = quality.groupby("method")["seeds"].max()
+    assert seeds["mipic"] == 3 and seeds["mrl"] == 4
+    differences = pd.read_csv(tmp_path / "tables" / "differences--minilm--toy.csv")
+    assert set(differences.loc[differences.method == "mipic", "seeds"]) == {3}
+
+
+def test_text_of_users_never_becomes_markup(tmp_path):
+    evil = '"><img src=x onerror=alert(1)>'
+    frame = synthetic.rows(methods=("mrl", "mipic"), seeds=(0, 1, 2), layers=(5, 6), dims=(8, 384))
+    frame = frame.replace({"mipic": evil, "toy": evil, "stsb": evil, "minilm": evil})
+    records = {
+        evil: {"cell": {"method": evil, "corpus": evil, "backbone": evil, "seed": "0"}, "git": evil, "dtype": evil}
+    }
+    page = report.build(frame, records, tmp_path / "out", highlight=evil)
+    text = page.read_text()
+    assert "<img" not in text
+    assert "<img" not in (page.parent / "report.md").read_text()
+    assert 'data-method="&#34;&gt;&lt;img' in text
+    for path in page.parent.rglob("*.svg"):
+        assert "<img" not in path.read_text()
+    parser = _Balance()
+    parser.feed(text)
+    assert parser.open == [] and parser.wrong == []
+
+
+def test_a_report_needs_rows_and_known_methods(tmp_path):
+    frame = synthetic.rows(methods=("mrl", "mipic"), seeds=(0,))
+    with pytest.raises(UserError, match="no rows"):
+        report.build(frame.iloc[:0], {}, tmp_path / "out")
+    with pytest.raises(UserError, match="did you mean mipic"):
+        report.build(frame, {}, tmp_path / "out", reference="mipik")
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_settings_stand_apart(tmp_path):
+    frame = synthetic.rows(
+        methods=("pretrained", "mrl"), seeds=(0, 1, 2), corpora=("toy", "wiki"), dims=(8, 384), layers=(6,)
+    )
+    page = report.build(frame, synthetic.provenance(frame), tmp_path)
+    text = page.read_text()
+    assert 'id="setting"' in text
+    for slug in ("minilm--toy", "minilm--wiki"):
+        assert f'data-setting="{slug}"' in text and (tmp_path / "tables" / f"quality--{slug}.csv").exists()
+
+
+@pytest.mark.parametrize("name", report.found())
+def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
+    from mipic_bench.figures._style import Style, bind
+
+    for frame in (
+        synthetic.rows(methods=("pretrained",), layers=(6,), dims=(384,)),
+        synthetic.rows(methods=("mipic", "mipic-no-pic"), seeds=(0,), tasks={"sts": ("stsb",)}),
+    ):
+        view = View(frame)
+        list(report.found()[name]().blocks(report.Material(view, Style(bind(view), view.methods[0]))))
+
+
+def test_two_processes_draw_what_one_does(tmp_path, monkeypatch):
+    from mipic_bench.report import _write
+
+    corpora = ("a", "b", "c")
+    frame = synthetic.rows(
+        methods=("mrl", "mipic"), seeds=(0,), corpora=corpora, tasks={"sts": ("stsb",)}, dims=(8, 384)
+    )
+    monkeypatch.setattr(_write, "cpu_count", lambda: 1)
+    one = report.build(frame, {}, tmp_path / "one")
+    monkeypatch.setattr(_write, "cpu_count", lambda: 2)
+    two = report.build(frame, {}, tmp_path / "two")
+    names = sorted(path.relative_to(one.parent) for path in one.parent.rglob("*") if path.is_file())
+    assert len(names) > 20
+    for name in names:
+        assert (one.parent / name).read_bytes() == (two.parent / name).read_bytes(), name
+
+
+class _Balance(HTMLParser):
+    """Counts that every element that is opened is closed, in order."""
+
+    void = frozenset(("meta", "link", "input", "br", "img", "path", "circle", "use", "rect"))
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if tag in self.void:
+            return
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        else:
+            self.wrong.append((tag, self.open[-3:]))
+
+
+def test_csvs_can_be_read_back(built):
+    _, page = built
+    for path in (page.parent / "tables").glob("*.csv"):
+        assert len(pd.read_csv(io.StringIO(path.read_text()))) > 0, path.name
