@@ -19,6 +19,15 @@ SMALL = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Fits so small are slower on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def vectors(count: int = 60, seed: int = 0) -> np.ndarray:
     """Correlated vectors away from the origin: a few directions hold most of the variance."""
     rng = np.random.default_rng(seed)
