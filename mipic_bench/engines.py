@@ -73,9 +73,11 @@ def on_cluster(cells: Sequence[Cell], request: Request, inputs: Inputs, locks: L
                 yield found
             else:
                 futures[client.submit(_remote, found, travelling(request), pure=False)] = cell.run
-        for future in import_module("distributed").as_completed(futures):
-            run = futures[future]
-            yield _written(_result(run, future), request)
+        for future in import_module("distributed").as_completed(futures, loop=client.loop):
+            run = futures.pop(future)
+            outcome = _result(run, future)
+            future.release()  # what is kept here would be computed anew if its worker died
+            yield _written(outcome, request)
             locks.release(run)
     finally:
         client.close()
