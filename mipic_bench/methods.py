@@ -80,7 +80,7 @@ def _match(spec: str) -> list[Recipe]:
 def _swept(spec: str) -> Recipe:
     """Return the recipe for a name such as mipic-alpha=0.35: a method, then one changed key."""
     head, sign, value = spec.partition("=")
-    for cut in [place for place, letter in enumerate(head) if letter == "-"] if sign else []:
+    for cut in [place for place in reversed(range(len(head))) if head[place] == "-"] if sign else []:
         if head[:cut] in catalog():
             base = catalog()[head[:cut]]
             [(key, plain)] = parse_change(f"{head[cut + 1 :]} = {value}")

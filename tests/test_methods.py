@@ -1,0 +1,85 @@
+"""Finding methods: by name, by glob, by file, by a swept value; and changes put over them."""
+
+import pytest
+
+from mipic_bench.errors import UserError
+from mipic_bench.methods import catalog, find, parse_change
+from mipic_bench.recipe import resolve
+from mipic_bench.shapes import Shape
+
+
+def names(*specs: str, changes: tuple[str, ...] = ()) -> list[str]:
+    return [recipe.method for recipe in find(specs, changes)]
+
+
+def test_names_and_globs_are_found_once_in_order():
+    assert names("mrl", "mipic-no-pic", "mrl") == ["mrl", "mipic-no-pic"]
+    assert names("random-*") == [name for name in catalog() if name.startswith("random-")]
+    assert names("mrl", "mr*")[0] == "mrl" and len(names("mr*")) > 5
+    assert "mipic-alpha=0.5" in names("mipic*")
+
+
+@pytest.mark.parametrize(
+    ("name", "term", "key", "value"),
+    [
+        ("mipic-alpha=0.35", "mrl", "weight", 0.35),
+        ("mipic-attention.temperature=0.3", "attention", "temperature", 0.3),
+        ("mipic-mean-soft-alpha=0.7", "mrl", "weight", 0.7),
+        ("mipic-no-pic-cka.k_min=4", "cka", "k_min", 4),
+    ],
+)
+def test_any_value_of_a_key_is_a_method(name, term, key, value):
+    [recipe] = find([name])
+    assert recipe.base_method == "mipic"
+    assert getattr(resolve(recipe, Shape(6, 384), "").terms[term], key) == value
+
+
+def test_values_of_training_and_of_a_transform_too():
+    [batch], [draw] = find(["mrl-batch_size=8"]), find(["random-dims-draw=9"])
+    assert resolve(batch, Shape(6, 384), "").training.batch_size == 8
+    assert resolve(draw, Shape(6, 384), "").posthoc.draw == 9
+    assert (batch.method, draw.method) == ("mrl-batch_size=8", "random-dims-draw=9")
+
+
+def test_a_shipped_swept_value_and_the_same_value_asked_for_are_one_method():
+    shipped = catalog()["mipic-attention.temperature=0.5"]
+    asked = catalog()["mipic"].set("terms.attention.temperature", 0.5)
+    assert (shipped.method, shipped.ablation) == (asked.method, asked.ablation)
+    assert resolve(shipped, Shape(6, 384), "").identity() == resolve(asked, Shape(6, 384), "").identity()
+
+
+def test_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('title = "Mine"\nsource = "ours"\n[terms.mrl]\nterm = "nested_info_nce"\n')
+    assert names(str(path), "mrl") == ["mine", "mrl"]
+    with pytest.raises(UserError, match="no file 'other.toml'"):
+        find([str(tmp_path / "other.toml")])
+
+
+def test_changes_are_toml_and_name_the_method():
+    assert names("mrl", "full", changes=("terms.mrl.sampled_dims = 1",)) == [
+        "mrl-mrl.sampled_dims=1",
+        "full-mrl.sampled_dims=1",
+    ]
+    assert names("mrl", changes=("dims = [16, 384]", "training.epochs = 1")) == ["mrl-dims=16,384-epochs=1"]
+    assert parse_change('terms.a = { weight = 0.5, term = "sdr" }') == [
+        ("terms.a.weight", 0.5),
+        ("terms.a.term", "sdr"),
+    ]
+    with pytest.raises(UserError, match="is not TOML"):
+        find(["mrl"], ["dims = [16"])
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("mipik", "mipic"), ("mipic-no-sai", "mipic-no-sia"), ("starbuck", "starbucks")]
+)
+def test_an_unknown_name_is_told_with_what_is_near(name, near):
+    with pytest.raises(UserError) as caught:
+        find([name])
+    assert near in caught.value.fix
+
+
+def test_an_unknown_key_of_a_swept_name_is_refused_when_it_is_resolved():
+    [recipe] = find(["mipic-tempo=3"])
+    with pytest.raises(UserError, match="unknown key 'tempo'"):
+        resolve(recipe, Shape(6, 384), "")
