@@ -35,6 +35,7 @@ def compression_targets(rows: "torch.Tensor", dim: int) -> "torch.Tensor":
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         rows = rows if rows.dtype == torch.float64 else rows.float()
         gram = (rows.transpose(-1, -2) @ rows / rows.shape[-1] ** 0.5).softmax(-1)
+        # not by the eigenvectors of A A^T: its first singular value is some thousand times the others, float32 would lose them
         vectors, values, _ = torch.linalg.svd(gram)
         vectors = vectors[..., :dim]
         largest = vectors.gather(-2, vectors.abs().argmax(-2, keepdim=True))
