@@ -17,7 +17,7 @@ from mipic_bench.schema import Training
 @cache
 def catalog() -> dict[str, Recipe]:
     """Read every shipped recipe: method name -> recipe, ablations and swept values included."""
-    files = sorted(shipped("methods").glob("*.toml"))
+    files = sorted(shipped("methods").glob("*.toml"), key=lambda path: path.stem)
     return {recipe.method: recipe for file in files for recipe in variants(file)}
 
 
