@@ -194,8 +194,11 @@ def check(request: Request) -> None:
     found = [
         unknown("precision", name, PRECISIONS, "--precision") for name in request.precisions if name not in PRECISIONS
     ]
-    if request.results.exists() and not request.results.is_dir():
-        found.append(UserError(f"--results {request.results}", "is a file, not a folder", "name a folder"))
+    there = next(place for place in (request.results.absolute(), *request.results.absolute().parents) if place.exists())
+    if not there.is_dir():
+        found.append(
+            UserError(f"--results {request.results}", f"{there.name} is a file, not a folder", "name a folder")
+        )
     if request.cluster and request.keep_checkpoints:
         what = "weights stay on the cluster's workers, which may not have the results folder"
         found.append(UserError("--cluster", f"{what}; --keep-checkpoints was asked for", "leave one of the two out"))
