@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,7 @@ for name in {LIGHT}:
     assert done.returncode == 0, f"{done.stderr.strip()} loads torch"
 
 
+@cache
 def code_of(path):
     """Return a file's code: no comments, no docstrings."""
     return ast.unparse(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
