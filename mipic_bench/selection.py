@@ -1,6 +1,6 @@
 """Rows made ready to be compared: text as categories, one setting at a time, one run per cell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np

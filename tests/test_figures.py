@@ -9,7 +9,7 @@ from mipic_bench import figures
 from mipic_bench.errors import UserError
 from mipic_bench.figures import ablation_forest, pareto, quality_by_dim
 from mipic_bench.figures._axes import roomy
-from mipic_bench.figures._heat import Numbers, ink
+from mipic_bench.figures._heat import Words, ink
 from mipic_bench.figures._style import Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
@@ -79,7 +79,7 @@ def test_a_budget_that_was_not_scored_is_hatched_not_zero():
     view = View(rows)
     ((_, figure),) = LayerByDim().draw(view, Style(bind(view), "mrl"))
     axes = figure.axes[0]
-    numbers = {artist.get_gid(): artist.words for artist in axes.artists if isinstance(artist, Numbers)}
+    numbers = {part.get_gid(): [word.text for word in part.words] for part in axes.artists if isinstance(part, Words)}
     assert len(numbers["method:mipic"]) == 42 and len(numbers["method:mrl"]) == 28
     hatched = [patch for patch in axes.patches if patch.get_hatch()]
     assert len(hatched) == 14

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from mipic_bench.figures._style import Style
 
@@ -79,6 +79,7 @@ def dim_axis(axes: Axes, dims: Sequence[int], prefer: Iterable[int] = ()) -> Non
     axes.xaxis.set_major_locator(FixedLocator(labelled))
     axes.xaxis.set_major_formatter(FixedFormatter([str(dim) for dim in labelled]))
     axes.xaxis.set_minor_locator(FixedLocator([dim for dim in dims if dim not in labelled]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("embedding width (dim)")
 
 

@@ -4,9 +4,9 @@ All panels lie in one pair of axes, as one matrix with gaps: a study of many set
 are what costs most.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.patches import Rectangle
@@ -67,31 +67,23 @@ def heat_figure(
     across, down = min(len(grids), _COLUMNS), ceil(len(grids) / _COLUMNS)
     figure, axes, bar = _layout(across, down, (len(layers), len(dims)))
     step = (len(dims) + 1, len(layers) + _GAP)
-    blank = (down * step[1] - _GAP, across * step[0] - 1)
-    values, strong = np.full(blank, np.nan), np.zeros(blank, dtype=bool)
+    everything = np.full((down * step[1] - _GAP, across * step[0] - 1), np.nan)
+    labels: list[Word] = []
     for place, (method, table) in enumerate(grids.items()):
-        row, column = divmod(place, across)
-        corner = (column * step[0], row * step[1])
-        cut = (slice(corner[1], corner[1] + len(layers)), slice(corner[0], corner[0] + len(dims)))
-        values[cut] = table.to_numpy(dtype=float)
-        if bold:
-            strong[cut] = bold[method].to_numpy(dtype=float) > 0
-        _frame(axes, corner, layers, dims, method, style, names_layers=column == 0)
-        _hatch(axes, corner, values[cut])
+        corner = (place % across * step[0], place // across * step[1])
+        values = table.to_numpy(dtype=float)
+        everything[corner[1] : corner[1] + len(layers), corner[0] : corner[0] + len(dims)] = values
+        colors = ScalarMappable(scale, palette).to_rgba(values)
+        _hatch(axes, corner, values)
+        strong = bold[method].to_numpy(dtype=float) > 0 if bold else np.zeros(values.shape, dtype=bool)
+        axes.add_artist(Words(_numbers(values, colors, strong, digits, corner), gid(method)))
+        _name(axes, corner, len(layers), method, style)
+        labels += _labels(corner, layers, dims, names_layers=place % across == 0)
+    axes.add_artist(Words(labels))
     sns.heatmap(
-        pd.DataFrame(values), ax=axes, cmap=palette, vmin=scale.vmin, vmax=scale.vmax, cbar=False, linewidths=0.4,
+        pd.DataFrame(everything), ax=axes, cmap=palette, vmin=scale.vmin, vmax=scale.vmax, cbar=False, linewidths=0.4,
         linecolor="white", xticklabels=False, yticklabels=False,
     )  # fmt: skip
-    colors = ScalarMappable(scale, palette).to_rgba(values)
-    for place, method in enumerate(grids):
-        row, column = divmod(place, across)
-        panel = (
-            slice(row * step[1], row * step[1] + len(layers)),
-            slice(column * step[0], column * step[0] + len(dims)),
-        )
-        numbers = Numbers(values[panel], colors[panel], strong[panel], digits, (panel[1].start, panel[0].start))
-        numbers.set_gid(gid(method))
-        axes.add_artist(numbers)
     _color_bar(figure, bar, palette, scale, label)
     figure.text(0.02, 1 - 0.08 / figure.get_figheight(), title, fontsize=9, va="top")
     return figure
@@ -113,101 +105,119 @@ def _layout(across: int, down: int, shape: tuple[int, int]) -> tuple[Figure, Axe
     return figure, axes, bar
 
 
-def _frame(
-    axes: Axes,
-    corner: tuple[int, int],
-    layers: list[int],
-    dims: list[int],
-    method: str,
-    style: Style,
-    names_layers: bool,
-) -> None:
-    """Name a panel's method, its widths and, at the left edge, its layers."""
-    x, y = corner
-    color = style[method].color if method == style.highlight else INK
-    axes.text(x, y - 0.25, method, fontsize=8, fontweight="bold", color=color, va="bottom", gid=gid(method))
-    for place, dim in enumerate(dims):
-        axes.text(x + place + 0.5, y + len(layers) + 0.15, str(dim), fontsize=7, ha="center", va="top")
-    axes.text(x + len(dims) / 2, y + len(layers) + 0.95, "dim", fontsize=7.5, ha="center", va="top")
-    if names_layers:
-        for place, layer in enumerate(layers):
-            axes.text(x - 0.25, y + place + 0.5, str(layer), fontsize=7, ha="right", va="center")
-        axes.text(x - 1.05, y + len(layers) / 2, "layer", fontsize=7.5, rotation=90, ha="center", va="center")
+class Word(NamedTuple):
+    """A word centered at a place, in cells."""
+
+    text: str
+    x: float
+    y: float
+    color: str
+    bold: bool
 
 
-def _hatch(axes: Axes, corner: tuple[int, int], values: np.ndarray) -> None:
+def _hatch(axes: Axes, corner: tuple[int, int], values: Array) -> None:
     """Hatch the cells that were not scored."""
     for row, column in zip(*np.nonzero(np.isnan(values)), strict=True):
-        place = (corner[0] + column, corner[1] + row)
+        place = (corner[0] + int(column), corner[1] + int(row))
         axes.add_patch(Rectangle(place, 1, 1, facecolor="#E5E7EB", edgecolor="#9CA3AF", hatch="////", linewidth=0))
 
 
-class Numbers(Artist):
-    """The numbers of a panel's cells, all at once.
+def _labels(corner: tuple[int, int], layers: list[int], dims: list[int], names_layers: bool) -> list[Word]:
+    """The widths below a panel and, at the left edge, its layers."""
+    x, y = corner
+    below = y + len(layers) + 0.5
+    words = [Word(str(dim), x + place + 0.5, below, INK, False) for place, dim in enumerate(dims)]
+    words.append(Word("dim", x + len(dims) / 2, below + 0.85, INK, False))
+    if names_layers:
+        words += [Word(str(layer), x - 0.5, y + place + 0.5, INK, False) for place, layer in enumerate(layers)]
+    return words
+
+
+def _name(axes: Axes, corner: tuple[int, int], layers: int, method: str, style: Style) -> None:
+    """Write a panel's method above it, and beside the left panels what goes down."""
+    x, y = corner
+    color = style[method].color if method == style.highlight else INK
+    axes.text(x, y - 0.25, method, fontsize=8, fontweight="bold", color=color, va="bottom", gid=gid(method))
+    if x == 0:
+        axes.text(-1.05, y + layers / 2, "layer", fontsize=7.5, rotation=90, ha="center", va="center")
+
+
+def _numbers(
+    values: Array, colors: Array, strong: NDArray[np.bool_], digits: str, corner: tuple[int, int]
+) -> list[Word]:
+    """The numbers of a panel's cells; a cell that was not scored has none and stays hatched."""
+    return [
+        Word(
+            _digits(float(values[at]), digits),
+            corner[0] + at[1] + 0.5,
+            corner[1] + at[0] + 0.5,
+            ink(colors[at]),
+            bool(strong[at]),
+        )
+        for at in np.ndindex(values.shape)
+        if not np.isnan(values[at])
+    ]
+
+
+class Words(Artist):
+    """Many short words, each centered at its place in data coordinates, drawn all at once.
 
     As texts of matplotlib's they would be laid out one by one, and take most of the time of a report with many heat maps.
 
     Args:
-        values: (row, column), NaN where nothing is written.
-        colors: (row, column, 4) of the cells; the ink is black or white, whichever is easier to read.
-        strong: (row, column) true where the number is bold.
-        digits: format of the numbers.
-        corner: (x, y) of the first cell, in cells.
+        words: what to write, and where.
+        gid: id of the group in an SVG.
     """
 
-    def __init__(
-        self, values: Array, colors: Array, strong: NDArray[np.bool_], digits: str, corner: tuple[int, int]
-    ) -> None:
+    def __init__(self, words: Sequence[Word], gid: str | None = None) -> None:
         super().__init__()
-        cells = [(row, column) for row, column in np.ndindex(values.shape) if not np.isnan(values[row, column])]
-        self.words = [_words(float(values[cell]), digits) for cell in cells]
-        self._inks = [ink(colors[cell]) for cell in cells]
-        self._bold = [bool(strong[cell]) for cell in cells]
-        self._places = np.array([(corner[0] + x + 0.5, corner[1] + y + 0.5) for y, x in cells]).reshape(-1, 2)
+        self.words = list(words)
         self.set_zorder(4)
+        self.set_gid(gid)
 
     def draw(self, renderer: Any) -> None:
-        """Write the numbers, each centered in its cell."""
+        """Write the words."""
         assert self.axes is not None
-        places = self.axes.transData.transform(self._places)
-        renderer.open_group("numbers", self.get_gid())
-        if isinstance(renderer, RendererAgg) and len(places):
+        if not self.words:
+            return
+        places = self.axes.transData.transform(np.array([(word.x, word.y) for word in self.words]))
+        renderer.open_group("words", self.get_gid())
+        if isinstance(renderer, RendererAgg):
             self._stamp(renderer, places)
         else:
             self._write(renderer, places)
-        renderer.close_group("numbers")
+        renderer.close_group("words")
 
     def _write(self, renderer: Any, places: Array) -> None:
         """As texts, for files that keep them as such."""
-        sizes = {
-            (char, bold): renderer.get_text_width_height_descent(char, _FONTS[bold], False)[0]
-            for char in "+−.0"
-            for bold in (False, True)
-        }
-        rise = renderer.get_text_width_height_descent("0", _FONTS[False], False)[1] / 2  # digits have no descent
+        sizes: dict[tuple[str, bool], float] = {}
+        rise = renderer.get_text_width_height_descent("0", _FONTS[False], False)[1] / 2
         high = renderer.get_canvas_width_height()[1]
-        for word, color, bold, (x, y) in zip(self.words, self._inks, self._bold, places, strict=True):
-            wide = sum(sizes["0" if char.isdigit() else char, bold] for char in word)  # digits are all of one width
+        for word, (x, y) in zip(self.words, places, strict=True):
+            shape = "".join("0" if char.isdigit() else char for char in word.text)  # digits are all of one width
+            if (shape, word.bold) not in sizes:
+                sizes[shape, word.bold] = renderer.get_text_width_height_descent(shape, _FONTS[word.bold], False)[0]
             gc = renderer.new_gc()
-            gc.set_foreground(color)
+            gc.set_foreground(word.color)
             below = high - y + rise if renderer.flipy() else y - rise
-            renderer.draw_text(gc, x - wide / 2, below, word, _FONTS[bold], 0)
+            renderer.draw_text(gc, x - sizes[shape, word.bold] / 2, below, word.text, _FONTS[word.bold], 0)
             gc.restore()
 
     def _stamp(self, renderer: RendererAgg, places: Array) -> None:
-        """As pixels: one mask per ink, laid over the panel."""
+        """As pixels: one mask per color, laid over the place of its words."""
         size = _FONTS[False].get_size_in_points() * renderer.dpi / 72
         fonts = {bold: ImageFont.truetype(findfont(font), size) for bold, font in _FONTS.items()}
         low, high = np.floor(places.min(axis=0) - 4 * size), np.ceil(places.max(axis=0) + 4 * size)
-        for color in sorted(set(self._inks)):
+        for color in sorted({word.color for word in self.words}):
             mask = Image.new("L", (int(high[0] - low[0]), int(high[1] - low[1])))
             drawing = ImageDraw.Draw(mask)
-            for word, own, bold, (x, y) in zip(self.words, self._inks, self._bold, places, strict=True):
-                if own == color:
+            for word, (x, y) in zip(self.words, places, strict=True):
+                if word.color == color:
                     # the middle of a digit lies 0.36 of the size above the line it stands on
-                    drawing.text((x - low[0], high[1] - y + 0.36 * size), word, fill=255, font=fonts[bold], anchor="ms")
-            pixels = np.zeros((mask.height, mask.width, 4), dtype=np.uint8)
-            pixels[..., :3] = 255 if color == _WHITE else 0
+                    where = (x - low[0], high[1] - y + 0.36 * size)
+                    drawing.text(where, word.text, fill=255, font=fonts[word.bold], anchor="ms")
+            pixels = np.empty((mask.height, mask.width, 4), dtype=np.uint8)
+            pixels[..., :3] = [round(255 * part) for part in to_rgb(color)]
             pixels[..., 3] = np.asarray(mask)
             renderer.draw_image(renderer.new_gc(), low[0], low[1], pixels[::-1])
 
@@ -218,7 +228,7 @@ def ink(color: Array) -> str:
     return _BLACK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else _WHITE
 
 
-def _words(value: float, digits: str) -> str:
+def _digits(value: float, digits: str) -> str:
     words = format(value, digits)
     return words.replace("-", "−") if words.strip("+-0.") else words.lstrip("+-")
 

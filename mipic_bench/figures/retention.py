@@ -47,10 +47,10 @@ class Retention(Drawing):
                         place.fill_between(
                             own["dim"].to_numpy(), *ends, color=look.color, alpha=0.15 * alpha, lw=0, gid=gid(method)
                         )
-                for share in (99, 95):
+                for share, side in ((99, "bottom"), (95, "top")):
                     place.axhline(share, color=INK, linestyle=":", linewidth=0.9)
                     place.annotate(
-                        f"{share} %", (0.01, share), xycoords=("axes fraction", "data"), fontsize=6.5, va="bottom"
+                        f"{share} %", (0.01, share), xycoords=("axes fraction", "data"), fontsize=6.5, va=side
                     )
                 dim_axis(place, sorted(kept["dim"].unique()))
                 place.set_title(f"{family} · % of full width")

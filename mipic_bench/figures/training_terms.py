@@ -81,7 +81,7 @@ def _figure(histories: Mapping[str, pd.DataFrame], title: str) -> Figure:
     rows = 2 * ceil(len(histories) / across)
     figure, axes = panels(
         rows * across, (1.75, 1.1), title=title, handles=handles, columns=across, margins=(0.55, 0.52, 0.12, 0.47),
-        gaps=(0.42, 0.56),
+        gaps=(0.42, 0.36),
     )  # fmt: skip
     for place, (method, found) in enumerate(histories.items()):
         row, column = divmod(place, across)
@@ -89,7 +89,8 @@ def _figure(histories: Mapping[str, pd.DataFrame], title: str) -> Figure:
         _curves(above, below, found, colors)
         above.set_title(method)
         above.tick_params(labelbottom=False)
-        below.set_xlabel("step")
+        if row == rows // 2 - 1 or place + across >= len(histories):
+            below.set_xlabel("step")
         if column == 0:
             above.set_ylabel("weighted value")
             below.set_ylabel(f"% of the {found['of'].iloc[0]}")

@@ -1,6 +1,7 @@
 """What each component of a method is worth, in sentences made from the stated questions."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -59,12 +60,18 @@ def _width(part: pd.DataFrame) -> str:
         if record["verdict"] in (BETTER, WORSE)
     ]
     for verdict, words in ((SAME, "not distinguishable from no effect"), (UNKNOWN, "cannot be told")):
-        some = [str(record["family"]) for record in lines if record["verdict"] == verdict]
-        if len(some) == len(lines) > 1:
+        some = [_named(record) for record in lines if record["verdict"] == verdict]
+        if len(some) == len(lines) > 1 and verdict == SAME:
             found.append(f"{words} on any family")
         elif some:
             found.append(f"{words} on {listed(some)}")
     return ", ".join(found)
+
+
+def _named(record: dict[str, Any]) -> str:
+    """The family, and the number of a single run, which no interval tells from chance but which is all there is."""
+    alone = record["verdict"] == UNKNOWN and not pd.isna(record["difference"])
+    return f"{record['family']} ({printed(record, _DIFFERENCE)})" if alone else str(record["family"])
 
 
 def listed(names: Sequence[str]) -> str:

@@ -45,11 +45,13 @@ def _table(setting: Setting, base: str, answers: pd.DataFrame) -> Table:
         "–" if low != low else f"[{100 * low:+.2f}, {100 * high:+.2f}]".replace("-", "−")
         for low, high in zip(answers["low_wide"], answers["high_wide"], strict=True)
     ]
-    note = (
-        f"Worth: {base} minus its ablation. Better: the method is better with it. The verdict stands on Holm's correction over the "
-        f"{int(answers['questions'].max())} questions of this setting; the intervals themselves are not corrected. "
-        "Detectable: the smallest difference that this many seeds show with 80 % power."
-    )
+    count = int(answers["questions"].max())
+    note = f"Worth: {base} minus its ablation. Better: the method is better with it."
+    if count:
+        note += (
+            f" The verdict stands on Holm's correction over the {count} questions of this setting; the intervals themselves "
+            "are not corrected. Detectable: the smallest difference that this many seeds show with 80 % power."
+        )
     title = f"What each component of {base} is worth: {setting.title}"
     frame = answers.assign(wide=wide).reset_index(drop=True)
     return Table(f"ablations--{setting.slug}--{safe(base)}", title, frame, columns, note)

@@ -30,7 +30,9 @@ class Leakage(Section):
                     lines[(corpus, *place.values())] = line
         if not lines:
             return
-        yield Prose("Rows of the scored split whose text also stands in the training corpus, exactly or nearly so.")
+        yield Prose(
+            "Rows of the scored split with a text that also stands in the training corpus, compared after normalization."
+        )
         columns = (
             Column("corpus", "corpus"),
             Column("family", "family"),

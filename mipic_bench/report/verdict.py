@@ -10,6 +10,7 @@ from mipic_bench.report import Block, Live, Material, Prose, Section, Shown, Wor
 from mipic_bench.report._choice import Standing, chosen_dim, last_layer, recommended, standings
 from mipic_bench.report._worth import listed, worth
 from mipic_bench.selection import Setting, pick
+from mipic_bench.stats.estimates import UNKNOWN
 from mipic_bench.tables import Column, Table
 
 
@@ -49,7 +50,9 @@ def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[s
     best = recommended(view, found)
     if len(view.methods) == 1:
         return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found, best)
-    return f"At {dim} dims, use {best}.", f"How sure: {how_sure(found, best)[1]}", _lines(found, best)
+    brief, sure = how_sure(found, best)
+    say = f"At {dim} dims, {best} scores highest." if brief == UNKNOWN else f"At {dim} dims, use {best}."
+    return say, f"How sure: {sure}", _lines(found, best)
 
 
 def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
@@ -57,7 +60,7 @@ def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
     families = len(found)
     if all(not standing.behind and not standing.tied for standing in found):
         leads = sum(standing.leader == best for standing in found)
-        return "cannot be told", (
+        return UNKNOWN, (
             f"it cannot be told. {best} has the highest mean in {leads} of {_families(families)}, but with fewer than two "
             "seeds on both sides chance is not ruled out."
         )
