@@ -21,7 +21,7 @@ class UserError(Exception):
         return f"{self.where}: {self.what}\n  {self.fix}"
 
 
-class UserErrors(UserError):
+class UserErrors(UserError):  # noqa: N818 - several of them
     """Several mistakes found in one reading, all told at once."""
 
     def __init__(self, problems: Sequence[UserError]) -> None:
