@@ -19,7 +19,8 @@ from mipic_bench.report.verdict import sentences
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """One report of a small synthetic study with published numbers and a profile."""
-    frame = synthetic.rows(methods=(*synthetic.METHODS, "mipic-alpha=0.1", "mipic-alpha=0.9"))
+    names = ("pretrained", "mrl", "mipic", "mipic-no-sia", "mipic-no-pic", "mipic-alpha=0.1", "mipic-alpha=0.9")
+    frame = synthetic.rows(methods=names, layers=(3, 6))
     out = tmp_path_factory.mktemp("report")
     page = report.build(
         frame,
@@ -257,6 +258,7 @@ def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
         list(report.found()[name]().blocks(report.Material(view, Style(bind(view), view.methods[0]))))
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_does(tmp_path, monkeypatch):
     from mipic_bench.report import _write
 
