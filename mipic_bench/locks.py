@@ -89,10 +89,6 @@ class Locks:
             if _read(path) == _me():
                 path.unlink()
 
-    def ours(self, run: str) -> bool:
-        """Say whether the lock is still ours: a machine that slept for long may have lost it."""
-        return _read(self._held[run]) == _me()
-
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
             for path in list(self._held.values()):

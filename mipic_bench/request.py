@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -202,4 +203,7 @@ def check(request: Request) -> None:
     if request.cluster and request.keep_checkpoints:
         what = "weights stay on the cluster's workers, which may not have the results folder"
         found.append(UserError("--cluster", f"{what}; --keep-checkpoints was asked for", "leave one of the two out"))
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        what = f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: this is one of several processes of one training"
+        found.append(UserError("accelerate launch", f"{what}, which no cell does", "use --jobs: one cell per card"))
     raise_all(found)

@@ -277,6 +277,12 @@ def test_a_results_folder_that_is_a_file_is_refused(asked):
         planned(asked)
 
 
+def test_one_of_several_processes_of_a_training_is_refused(asked, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="use --jobs"):
+        planned(asked)
+
+
 def test_the_estimate_scales_a_finished_run(finished):
     run = finished.results / "runs" / f"{only(finished).run}.json"
     record = json.loads(run.read_text())

@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from small_sweeps import SMALL, files, planned, request, swept, write, write_data
@@ -352,6 +355,110 @@ def test_dask_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setattr(engines, "import_module", missing)
     with pytest.raises(UserError, match="dask is not installed"):
         engines._client("localhost:8786")
+
+
+class Future:
+    """Stands in for a future of dask's client."""
+
+    def __init__(self, status, answer=None):
+        self.status, self.answer = status, answer
+
+    def result(self):
+        return self.answer
+
+    exception = result
+
+
+class KilledWorker(Exception):  # noqa: N818 - dask's own name
+    """Stands in for dask's."""
+
+
+@pytest.mark.parametrize(
+    ("future", "reason"),
+    [
+        (Future("error", KilledWorker("died 4 times")), "killed from outside"),
+        (Future("cancelled"), "killed from outside"),
+        (Future("error", ModuleNotFoundError("No module named 'mipic_bench'")), "No module named 'mipic_bench'"),
+    ],
+)
+def test_a_cell_that_no_worker_could_run_is_a_failure_and_no_hang(future, reason):
+    outcome = engines._result("run", future)
+    assert outcome.status == "failed"
+    assert reason in outcome.reason
+    assert outcome.traceback
+
+
+def test_what_a_cluster_computed_is_written_here(asked):
+    [cell] = planned(asked)
+    outcome = engines._remote(cell, attempts.travelling(asked))
+    assert not files(asked.results)
+    written = engines._written(engines._result(cell.run, Future("finished", outcome)), asked)
+    assert (written.status, written.finished) == ("done", None)
+    assert planned(asked)[0].status == "done"
+
+
+def test_inputs_that_a_worker_cannot_read_are_the_cells_failure(asked):
+    [cell] = planned(asked)
+    outcome = engines._remote(cell, replace(attempts.travelling(asked), data=asked.data / "elsewhere"))
+    assert (outcome.status, "no such folder" in outcome.reason) == ("failed", True)
+
+
+LONG = SMALL | {"max_steps": 2000}
+
+
+def begin(folder, *more):
+    """Start a long sweep as a command of its own, and wait until a training has left its first checkpoint."""
+    words = ("-m", "mrl", "--seeds", "0-1", "--backbone", "tiny", "--corpus", "pairs", "--task", "likeness")
+    steps = [word for name in LONG for word in (f"--{name.replace('_', '-')}", str(LONG[name]))]
+    where = (
+        "--data",
+        str(folder / "data"),
+        "--results",
+        str(folder / "results"),
+        "--dtype",
+        "float32",
+        "--epochs",
+        "999",
+        "--checkpoint-every",
+        "0.2",
+    )
+    command = [sys.executable, "-c", "from mipic_bench.cli import main; main()", "run", *words, *steps, *where, *more]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((folder / "results").glob("unfinished/*/training.json")):
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_command_and_the_same_command_goes_on(asked, tmp_path, jobs, number, code):
+    process = begin(tmp_path, "--jobs", jobs)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    assert "what is done is kept" in said
+    cells = planned(replace(asked, seeds=(0, 1), training=LONG | {"epochs": 999}))
+    assert any("goes on after step" in cell.reason for cell in cells)
+    assert not list((asked.results / "locks").glob("*.lock"))
+    assert not (asked.results / "failures").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_second_signal_ends_the_command_and_its_workers_at_once(asked, tmp_path, jobs):
+    process = begin(tmp_path, "--jobs", jobs)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    process.communicate(timeout=60)
+    assert time.monotonic() - start < 10
+    assert process.returncode in (-signal.SIGINT, 130)
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
 
 
 def test_threads_and_cards_are_dealt_out(asked, monkeypatch):
