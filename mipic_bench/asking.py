@@ -13,6 +13,7 @@ from mipic_bench.run import resolve_device, resolve_dtype
 
 _TRAINING = ("epochs", "max_steps", "batch_size", "max_length")
 _PLAIN = ("device", "jobs", "cluster", "retry", "offline", "keep_checkpoints", "checkpoint_every")
+_RATE = "learning_rate"
 _LISTS = ("dims", "layers", "precisions", "changes", "track")
 _ONE_OF = {
     "split": ("test", "dev"),
@@ -76,7 +77,7 @@ def ask(
 
 def sorted_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close."""
-    known = (*_TRAINING, *_PLAIN, *_LISTS, *_ONE_OF)
+    known = (*_TRAINING, _RATE, *_PLAIN, *_LISTS, *_ONE_OF)
     wrong = [unknown("option", name, known, name) for name in given if name not in known]
     chosen = {name: given[name] for name in _ONE_OF if name in given}
     wrong += [
@@ -86,6 +87,9 @@ def sorted_options(given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
     found |= {name: tuple(_words(given[name])) for name in ("precisions", "changes", "track") if given.get(name)}
     found |= {name: tuple(given[name]) for name in ("dims", "layers") if given.get(name)}
+    if _RATE in given:
+        rate = given[_RATE]
+        found["rates"] = dict(rate) if isinstance(rate, Mapping) else {"": rate}
     return {**found, "training": {name: given[name] for name in _TRAINING if name in given}}
 
 

@@ -30,6 +30,7 @@ from mipic_bench.options import (
     PrecisionOption,
     ProtocolOption,
     QuietOption,
+    RateOption,
     ResultsOption,
     RetryOption,
     SeedsOption,
@@ -42,7 +43,7 @@ from mipic_bench.options import (
 )
 from mipic_bench.output import console, print_json
 from mipic_bench.parsing import cluster as cluster_address
-from mipic_bench.parsing import numbers, pieces
+from mipic_bench.parsing import numbers, pieces, rates
 from mipic_bench.parsing import seeds as seed_list
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def run(
     max_steps: StepsOption = None,
     batch_size: BatchOption = None,
     max_length: LengthOption = None,
+    learning_rate: RateOption = None,
     change: SetOption = None,
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
@@ -192,6 +194,7 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
         dims=dims,
         layers=layers,
         precisions=pieces(options["precision"]),
+        rates=rates(pieces(options["learning_rate"])),
         training={key: options[key] for key in ("epochs", "max_steps", "batch_size", "max_length")},
         cluster=cluster,
         track=tuple(pieces(options["track"])),

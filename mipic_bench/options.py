@@ -39,12 +39,16 @@ LayersOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Words,
-    typer.Option("--precision", help="float32, int8, binary, binary+rescore.", rich_help_panel=SCORE),
+    typer.Option("--precision", help="float32, int8, binary, binary+rescore; int8@last: at the last layer alone.", rich_help_panel=SCORE),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the corpus.", rich_help_panel=TRAIN)]
 StepsOption = Annotated[int | None, typer.Option("--max-steps", help="Stop after N steps.", rich_help_panel=TRAIN)]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", help="Examples a step.", rich_help_panel=TRAIN)]
 LengthOption = Annotated[int | None, typer.Option("--max-length", help="Tokens kept of a text.", rich_help_panel=TRAIN)]
+RateOption = Annotated[
+    Words,
+    typer.Option("--learning-rate", help="Peak rate: 2e-5, or of one method 'mipic=5e-5'.", rich_help_panel=TRAIN),
+]
 SetOption = Annotated[
     Words,
     typer.Option("--set", help="Change a recipe key: 'terms.attention.weight = 0.5'.", rich_help_panel=TRAIN),

@@ -61,6 +61,25 @@ def pair(option: str, text: str) -> tuple[str, str]:
     return ours, theirs
 
 
+def rates(values: Sequence[str]) -> dict[str, float]:
+    """Read learning rates: "2e-5" for every method (the key is empty), "mipic=5e-5" for one.
+
+    Raises:
+        UserError: it is not that.
+    """
+    found = {}
+    for value in values:
+        method, _, number = value.rpartition("=")
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate < 1:
+            raise UserError("--learning-rate", f"'{value}' is no rate between 0 and 1", "write 2e-5, or mipic=5e-5")
+        found[method] = rate
+    return found
+
+
 def cluster(address: str) -> str:
     """Read "dask://HOST:PORT" as HOST:PORT; empty stays empty.
 

@@ -58,7 +58,7 @@ def _lots(request: Request, recipe: Recipe) -> list[tuple[str, int | None]]:
 
 def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: str, seed: int | None) -> Cell:
     shape = inputs.backbone(name).shape
-    resolved = resolve(recipe, shape, inputs.backbone(name).name, dict(request.training))
+    resolved = resolve(recipe, shape, inputs.backbone(name).name, request.training_of(recipe.method))
     backbone = inputs.backbone(name, resolved.training.pooling)
     layers = _within(request.layers, shape.depth, "--layers", "layer", "depth", backbone.name)
     dims = _within(request.dims, shape.width, "--dims", "dim", "width", backbone.name)
@@ -194,6 +194,12 @@ def _lacking(cell: Cell, request: Request, fold: tasks.Fold, entry: Mapping[str,
     there = set(zip(own["layer"], own["dim"], own["precision"], strict=True))
     # asked for before and no row came: a precision that this family does not know, or int8 without rows to take limits from
     impossible = set(entry["precisions"]) - set(own["precision"])
-    asked = [precision for precision in request.precisions if precision not in impossible]
-    wanted = {(layer, dim, precision) for layer in cell.layers for dim in cell.dims for precision in asked}
+    wanted = {
+        (layer, dim, precision)
+        for layers, precisions in request.budgets(cell.layers)
+        for layer in layers
+        for dim in cell.dims
+        for precision in precisions
+        if precision not in impossible
+    }
     return len(wanted - there)

@@ -76,7 +76,7 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         "evaluator_version": evaluators.evaluator(data.family).version,
         "layers": cell.layers,
         "dims": cell.dims,
-        "precisions": request.precisions,
+        "precisions": request.stored,
         "seconds": item.seconds,
         "notes": (*data.notes, *item.fold.notes, *item.notes),
     }

@@ -16,6 +16,7 @@ from mipic_bench.prompts import Prompts
 from mipic_bench.recipe import Recipe, Resolved
 from mipic_bench.shapes import served
 
+LAST = "@last"  # behind a precision: at the last layer alone
 UNIT = ["task", "split", "protocol"]  # what is scored as one piece of work, at any number of budgets
 
 
@@ -29,6 +30,9 @@ class Request:
     """Everything one command asks for. None means the default that DESIGN gives: every layer, the backbone's widths.
 
     Args:
+        precisions: how vectors are stored; "int8@last" scores one at the last of the layers alone.
+        training: settings that stand above the recipes' own.
+        rates: method -> its learning rate, above all else; the key "" is for every other one.
         checkpoint_every: seconds between two checkpoints of a training.
         jobs: cells that run at the same time on this machine.
         cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
@@ -51,6 +55,7 @@ class Request:
     layers: tuple[int, ...] | None = None
     precisions: tuple[str, ...] = ("float32",)
     training: Mapping[str, Any] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
     dtype: str = "float32"
     device: str = "cpu"
     offline: bool = False
@@ -64,6 +69,22 @@ class Request:
     track: tuple[str, ...] = ()
     study: Mapping[str, Any] = field(default_factory=dict)
     results: Path = Path("results")
+
+    def training_of(self, method: str) -> dict[str, Any]:
+        """Return the training settings that stand above a method's own."""
+        rate = self.rates.get(method, self.rates.get(""))
+        return {**self.training, **({} if rate is None else {"learning_rate": rate})}
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The precisions by name, wherever they are scored."""
+        return tuple(dict.fromkeys(name.removesuffix(LAST) for name in self.precisions))
+
+    def budgets(self, layers: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
+        """Return which precisions are scored at which of the layers."""
+        everywhere = tuple(name for name in self.precisions if not name.endswith(LAST))
+        last = tuple(name for name in self.stored if name not in everywhere)
+        return [(where, names) for where, names in ((layers, everywhere), (layers[-1:], last)) if names]
 
 
 @dataclass(frozen=True)
@@ -193,8 +214,11 @@ def check(request: Request) -> None:
         UserError: an unknown precision, a results folder that is a file, options that contradict each other.
     """
     found = [
-        unknown("precision", name, PRECISIONS, "--precision") for name in request.precisions if name not in PRECISIONS
+        unknown("precision", name, PRECISIONS, "--precision") for name in request.stored if name not in PRECISIONS
     ]
+    methods = [recipe.method for recipe in request.methods]
+    strange = [name for name in request.rates if name and name not in methods]
+    found += [unknown("method", name, methods, "--learning-rate") for name in strange]
     there = next(place for place in (request.results.absolute(), *request.results.absolute().parents) if place.exists())
     if not there.is_dir():
         found.append(

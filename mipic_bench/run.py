@@ -238,8 +238,8 @@ def _score(
                 scores: list[Score] = []
                 for view in read:
                     own = request.prompts.view(view.embeddings, fold, views.texts_of(fold, request))
-                    budgets = (cell.layers, view.dims, request.precisions)
-                    scores += scorer.score(fold, own, *budgets, request.protocol)
+                    for layers, precisions in request.budgets(cell.layers):
+                        scores += scorer.score(fold, own, layers, view.dims, precisions, request.protocol)
             except Exception as error:
                 wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")
                 wrapped.__cause__ = error

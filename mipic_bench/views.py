@@ -50,7 +50,7 @@ def read(
 
 def texts_of(fold: Fold, request: Request) -> Iterator[str]:
     """Yield every text that scoring a task looks up."""
-    return evaluators.evaluator(fold.data.family).texts(fold, request.precisions)
+    return evaluators.evaluator(fold.data.family).texts(fold, request.stored)
 
 
 def _encode(cell: Cell, backbone: Backbone, texts: Iterable[str], request: Request, reporter: Reporter) -> Embeddings:

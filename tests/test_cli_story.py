@@ -130,6 +130,8 @@ MISTAKES = [
     (("--precision", "int4"), "--precision", "did you mean int8"),
     (("--set", "terms.task.weight ="), "--set", "write --set"),
     (("--set", "training.epochs = 0"), "training", "methods/README.md"),
+    (("--learning-rate", "fast"), "--learning-rate", "write 2e-5"),
+    (("--learning-rate", "mlr=1e-5"), "--learning-rate", "did you mean mrl"),
     (("--device", "gpu"), "--device", "write auto"),
     (("--device", "cuda:7"), "--device", "write auto"),
     (("--dtype", "float16"), "--dtype", "bfloat16"),

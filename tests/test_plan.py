@@ -194,6 +194,22 @@ def test_a_new_version_of_a_scorer_makes_its_rows_stale_alone(finished, monkeypa
     assert cell.reason == f"likeness: its scorer changed: version {Sts.version - 1} -> {Sts.version}"
 
 
+def test_a_precision_may_be_scored_at_the_last_layer_alone(asked):
+    both = replace(asked, precisions=("float32", "binary@last"))
+    assert not swept(both).failed
+    [cell] = planned(both)
+    assert cell.status == "done"
+    rows = results.read(asked.results).runs[cell.run].rows
+    assert set(zip(rows["layer"], rows["precision"], strict=True)) == {(2, "float32"), (4, "float32"), (4, "binary")}
+    assert "2 budgets not scored yet" in planned(replace(asked, precisions=("float32", "binary")))[0].reason
+
+
+def test_a_method_may_have_a_learning_rate_of_its_own(asked):
+    request = replace(asked, methods=tuple(find(["mrl", "full"])), rates={"": 1e-4, "mrl": 3e-4})
+    rates = {cell.recipe.method: cell.recipe.training.learning_rate for cell in planned(request)}
+    assert rates == {"full": 1e-4, "mrl": 3e-4}
+
+
 def test_precisions_that_a_family_does_not_know_are_no_missing_budgets(asked):
     every = replace(asked, tasks=("likeness", "kinds"), precisions=evaluators.PRECISIONS)
     assert swept(every).exit_code == 0
@@ -254,6 +270,8 @@ def test_two_tasks_of_one_name_are_refused(asked, tmp_path):
     ("changes", "where"),
     [
         ({"precisions": ("int4",)}, "--precision"),
+        ({"precisions": ("int4@last",)}, "--precision"),
+        ({"rates": {"mlr": 1e-4}}, "--learning-rate"),
         ({"dims": (65,)}, "--dims"),
         ({"dims": (0,)}, "--dims"),
         ({"layers": (5,)}, "--layers"),
