@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mipic_bench.backbones import architectures, digests, folder, tiny
+from mipic_bench.backbones import architectures, digests, folder, kernels, tiny
 from mipic_bench.backbones.architectures import Architecture
 from mipic_bench.backbones.folder import Folder
 from mipic_bench.backbones.model import Backbone, shorten
@@ -63,6 +63,7 @@ def load(
     if entry is not None and entry.layers is not None:
         model = shorten(model, architecture, entry.layers)
         digest = hashlib.sha256(f"{digest} first {entry.layers} layers".encode()).hexdigest()
+    kernels.install(model)
     return Backbone(
         model,
         tokenizer,
@@ -80,6 +81,7 @@ def load(
 def _tiny(pooling: str | None) -> Backbone:
     entry = ENTRIES["tiny"]
     model, tokenizer = tiny.model(), tiny.tokenizer()
+    kernels.install(model)
     return Backbone(
         model,
         tokenizer,
