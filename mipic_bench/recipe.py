@@ -73,8 +73,9 @@ class Recipe:
 
     @property
     def trains(self) -> bool:
-        """Whether the method has any term, and so trains."""
-        return bool(self.raw.get("terms"))
+        """Whether the method has any term that weighs anything, and so trains."""
+        terms = self.raw.get("terms", {}).values()
+        return any(not isinstance(term, dict) or term.get("weight") != 0 for term in terms)
 
     @property
     def fits(self) -> bool:

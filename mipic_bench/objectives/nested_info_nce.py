@@ -32,7 +32,7 @@ class NestedInfoNCE(TaskTerm):
     source: ClassVar[str] = "MRL, arXiv 2205.13147; MIPIC Eq 1 and 19, arXiv 2604.24374"
 
     reduction: Reduction = "sum"
-    dim_weights: Literal["uniform", "log", "width"] | tuple[Weight, ...] = "uniform"
+    dim_weights: Literal["uniform", "log", "width", "full"] | tuple[Weight, ...] = "uniform"
     sampled_dims: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
 
     def resolved(self, nesting: Nesting) -> "NestedInfoNCE":
@@ -41,6 +41,7 @@ class NestedInfoNCE(TaskTerm):
             "uniform": (1.0,) * len(nesting.dims),
             "log": log_weights(len(nesting.dims)),
             "width": tuple(dim / nesting.shape.width for dim in nesting.dims),
+            "full": (*(0.0,) * (len(nesting.dims) - 1), 1.0),
         }
         weights = named[self.dim_weights] if isinstance(self.dim_weights, str) else self.dim_weights
         if len(weights) != len(nesting.dims):

@@ -1,20 +1,25 @@
 """Post-hoc transforms: PCA against scikit-learn, losses against the loops, what must hold of all."""
 
+import math
+
 import loops_siblings
 import loops_tasks
 import numpy as np
 import pytest
 import torch
 from batches import agree, normal
+from loops import cosine
 from sklearn import decomposition
 
 from mipic_bench.posthoc import Fitted, transforms
 from mipic_bench.posthoc.adaptor import adaptor_loss
+from mipic_bench.posthoc.rotation import neighbor_loss
 from mipic_bench.posthoc.smec import chosen_dimensions, memory_loss
 
 WIDTH, DIMS = 12, (2, 4, 8, 12)
 SMALL = {
     "adaptor": {"iterations": 60, "batch_size": 16, "k": 3},
+    "rotation": {"iterations": 40, "batch_size": 16},
     "smec": {"iterations": 20, "batch_size": 16, "memory": 32, "k": 3},
 }
 
@@ -79,7 +84,7 @@ def test_pca_equals_scikit_learn(whiten):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("pca", {"center": False}), ("random_projection", {}), ("random_dims", {})]
+    ("name", "settings"), [("pca", {"center": False}), ("random_projection", {}), ("random_dims", {}), ("rotation", {})]
 )
 def test_a_rotation_or_reordering_changes_nothing_at_full_width(name, settings):
     fresh = vectors(9, seed=2)
@@ -159,3 +164,27 @@ def test_a_stage_of_smec_is_the_loops_stage():
     found = memory_loss(frozen, here, past, there, 2) + memory_loss(frozen, here[:, :4], past, there[:, :4], 2)
     agree(found, expected, [weight])
     assert loops_tasks.cut([here], 4)[0].shape == (3, 4)
+
+
+def test_the_rotations_loss_equals_the_loops():
+    whole, turned = normal(5, WIDTH), normal(5, WIDTH, seed=1)
+    found = neighbor_loss(whole, turned, DIMS, 0.1)
+    for place, dim in enumerate(DIMS):
+        total = 0.0
+        for i in range(5):
+            aims = [math.exp(cosine(whole[i], whole[j]) / 0.1) for j in range(5)]
+            seen = [math.exp(cosine(turned[i][:dim], turned[j][:dim]) / 0.1) for j in range(5)]
+            total -= sum(a / sum(aims) * math.log(q / sum(seen)) for a, q in zip(aims, seen, strict=True))
+        assert float(found[place]) == pytest.approx(total / 5, rel=1e-6)
+
+
+def test_the_rotation_is_orthogonal_and_better_than_where_it_starts():
+    rows = vectors()
+    turned = fitted("rotation", batch_size=60, iterations=150)
+    assert np.allclose(turned.matrix @ turned.matrix.T, np.eye(WIDTH), atol=1e-5)
+    start = transforms()["pca"](center=False).fit(rows / np.linalg.norm(rows, axis=1, keepdims=True), DIMS, 0)
+    whole = torch.from_numpy(rows)
+    before, after = (
+        float(neighbor_loss(whole, torch.from_numpy(one.apply(rows)), DIMS[:-1], 0.1).mean()) for one in (start, turned)
+    )
+    assert after < before
