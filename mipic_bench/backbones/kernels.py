@@ -68,7 +68,7 @@ def attention(
 
     given: dict[str, Any] = {"dropout": dropout, "scaling": scaling, **more}
     if query.device.type != "cpu" or query.dtype == torch.float64:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **given)  # type: ignore[no-any-return]
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
     dtype = query.dtype
     query, key, value = query.float(), key.float(), value.float()
     with torch.autocast("cpu", enabled=False):
