@@ -39,7 +39,11 @@ LayersOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Words,
-    typer.Option("--precision", help="float32, int8, binary, binary+rescore; int8@last: at the last layer alone.", rich_help_panel=SCORE),
+    typer.Option(
+        "--precision",
+        help="float32, int8, binary, binary+rescore; int8@last: at the last layer alone.",
+        rich_help_panel=SCORE,
+    ),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the corpus.", rich_help_panel=TRAIN)]
 StepsOption = Annotated[int | None, typer.Option("--max-steps", help="Stop after N steps.", rich_help_panel=TRAIN)]

@@ -213,9 +213,7 @@ def check(request: Request) -> None:
     Raises:
         UserError: an unknown precision, a results folder that is a file, options that contradict each other.
     """
-    found = [
-        unknown("precision", name, PRECISIONS, "--precision") for name in request.stored if name not in PRECISIONS
-    ]
+    found = [unknown("precision", name, PRECISIONS, "--precision") for name in request.stored if name not in PRECISIONS]
     methods = [recipe.method for recipe in request.methods]
     strange = [name for name in request.rates if name and name not in methods]
     found += [unknown("method", name, methods, "--learning-rate") for name in strange]
