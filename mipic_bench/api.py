@@ -68,7 +68,7 @@ def run(
         quiet: whether progress is kept from stderr.
         options: as the command line has them: split, protocol, dims, layers, precisions, changes (as --set takes them), epochs,
             max_steps, batch_size, max_length, learning_rate (one, or method -> rate), dtype, device, jobs, offline,
-            keep_checkpoints, checkpoint_every, track.
+            diagnostics, keep_checkpoints, checkpoint_every, track.
 
     Returns:
         The rows of what was asked for, columns `mipic_bench.results.COLUMNS`.

@@ -17,6 +17,7 @@ from mipic_bench.options import (
     CorpusOption,
     DataOption,
     DeviceOption,
+    DiagnosticsOption,
     DimsOption,
     DtypeOption,
     EpochsOption,
@@ -83,6 +84,7 @@ def run(
     change: SetOption = None,
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
+    diagnostics: DiagnosticsOption = False,
     jobs: JobsOption = 1,
     cluster: ClusterOption = "",
     retry: RetryOption = True,
@@ -181,7 +183,7 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
     reporter = Reporter(quiet=options["quiet"])
     same = (
         *("data", "split", "protocol", "device", "dtype", "offline"),
-        *("keep_checkpoints", "checkpoint_every", "jobs", "retry", "results"),
+        *("diagnostics", "keep_checkpoints", "checkpoint_every", "jobs", "retry", "results"),
     )
     request = ask(
         pieces(options["method"]),

@@ -90,6 +90,14 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=MACHINE)]
 TrackOption = Annotated[
     Words, typer.Option("--track", help="Log trainings to tensorboard, wandb or mlflow.", rich_help_panel=MACHINE)
+DiagnosticsOption = Annotated[
+    bool,
+    typer.Option(
+        "--diagnostics",
+        help="Log each term's share of the gradient norm; what is trained already stays without.",
+        rich_help_panel=TRAIN,
+    ),
+]
 ]
 ConfigOption = Annotated[
     Path | None,

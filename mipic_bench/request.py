@@ -34,6 +34,7 @@ class Request:
         training: settings that stand above the recipes' own.
         rates: method -> its learning rate, above all else; the key "" is for every other one.
         checkpoint_every: seconds between two checkpoints of a training.
+        diagnostics: whether trainings log each term's share of the gradient norm; no part of any key.
         jobs: cells that run at the same time on this machine.
         cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
         retry: whether cells that failed before are run again.
@@ -61,6 +62,7 @@ class Request:
     offline: bool = False
     keep_checkpoints: bool = False
     checkpoint_every: float = 60.0
+    diagnostics: bool = False
     jobs: int = 1
     cluster: str = ""
     retry: bool = True

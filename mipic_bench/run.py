@@ -218,7 +218,9 @@ def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, rep
 
         corpus = inputs.corpus(cell.corpus_asked)
         keeper = None if request.cluster else saver
-        return trainer.train(backbone, cell.recipe, corpus, cell.seed, machine, on_step, saver=keeper)
+        return trainer.train(
+            backbone, cell.recipe, corpus, cell.seed, machine, on_step, saver=keeper, diagnostics=request.diagnostics
+        )
 
 
 def _score(

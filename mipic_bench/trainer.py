@@ -76,6 +76,7 @@ def train(
     on_step: Callable[[int, int, dict[str, Any]], None] | None = None,
     log_every: int = 10,
     saver: Saver | None = None,
+    diagnostics: bool = False,
 ) -> History:
     """Train a backbone in place by a recipe; go on where a checkpoint of this very training stands.
 
@@ -89,6 +90,8 @@ def train(
         log_every: steps between two entries of the history.
         saver: keeps and gives back the training's checkpoint; what was interrupted ends in the same weights, bit for
             bit on the CPU in float32 with the same number of threads.
+        diagnostics: whether the history's entries also hold "shares": for each term its `gradient_norms`, summed over the
+            step's batches, divided by the sum over all terms. The training is the same, bit for bit; the time counts.
 
     Returns:
         The history.
@@ -116,10 +119,11 @@ def train(
     for window in _windows(batches, settings, steps, history.steps):
         step = history.steps + 1
         set_rate(optimizer, settings, step, steps)
-        entry = _step(objective, optimizer, window, recipe.terms, settings, accelerator, step)
+        due = step % log_every == 0 or step in (1, steps)
+        entry = _step(objective, optimizer, window, recipe.terms, settings, accelerator, step, diagnostics and due)
         history.pairs += sum(len(batch.same) for batch in window)
         history.steps, history.seconds = step, perf_counter() - start
-        if step % log_every == 0 or step in (1, steps):
+        if due:
             history.entries.append(entry)
         if saver is not None:
             saver.offer(objective, optimizer, accelerator.scaler, {"history": vars(history)}, last=step == steps)
@@ -150,6 +154,28 @@ def check_kind(recipe: Resolved, corpus: Corpus) -> None:
         if why := term.refusal(corpus.kind):
             what = f"{why}; corpus '{corpus.name}' holds {corpus.kind}"
             raise UserError(f"{recipe.method}: terms.{name}", what, "take another corpus, or change the term")
+
+
+def gradient_norms(
+    values: Mapping[str, torch.Tensor], terms: Mapping[str, Term], parameters: Sequence[torch.nn.Parameter]
+) -> dict[str, float]:
+    """Return how hard each term pulls at the encoder in one batch: the norm of the gradient of its weight times its value.
+
+    Args:
+        values: term -> its unweighted value on the batch, a scalar; their graph is kept for the ordinary backward.
+        terms: term -> its settings, for the weight.
+        parameters: the backbone's; heads of terms do not count.
+
+    Returns:
+        Term -> the Euclidean norm over all parameters together, before clipping, which sees only the terms' sum. Gradients
+        of two terms may cancel, so the norms add up to more than that sum's.
+    """
+    norms = {}
+    for name, value in values.items():
+        weighted = terms[name].weight * value
+        found = torch.autograd.grad(weighted, parameters, retain_graph=True, allow_unused=True)
+        norms[name] = float(torch.nn.utils.get_total_norm([gradient for gradient in found if gradient is not None]))
+    return norms
 
 
 def teacher_vectors(backbone: Backbone, texts: Sequence[str], max_length: int) -> torch.Tensor:
@@ -204,9 +230,10 @@ def _step(
     settings: Training,
     accelerator: Accelerator,
     step: int,
+    diagnostics: bool,
 ) -> dict[str, Any]:
     """Make one optimizer step and return its log entry."""
-    logged = dict.fromkeys(terms, 0.0)
+    logged, norms = dict.fromkeys(terms, 0.0), dict.fromkeys(terms, 0.0)
     for batch in window:
         values = objective(_to(batch, accelerator.device))
         total = sum(terms[name].weight * value for name, value in values.items()) / len(window)
@@ -214,6 +241,9 @@ def _step(
             if not math.isfinite(number):
                 raise TrainingError(f"step {step}: term '{name}' is {number}; lower the learning rate or its weight")
             logged[name] += number / len(window)
+        if diagnostics:
+            for name, norm in gradient_norms(values, terms, list(objective.backbone.parameters())).items():
+                norms[name] += norm
         accelerator.backward(total)
     if settings.clip is not None:
         norm = float(accelerator.clip_grad_norm_(objective.parameters(), settings.clip))
@@ -222,7 +252,10 @@ def _step(
     optimizer.step()
     optimizer.zero_grad()
     weighted = {name: terms[name].weight * value for name, value in logged.items()}
-    return {"step": step, "loss": sum(weighted.values()), "lr": optimizer.param_groups[0]["lr"], "terms": logged}
+    entry = {"step": step, "loss": sum(weighted.values()), "lr": optimizer.param_groups[0]["lr"], "terms": logged}
+    if 0 < (whole := sum(norms.values())) < math.inf:
+        entry["shares"] = {name: norm / whole for name, norm in norms.items()}
+    return entry
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
