@@ -66,8 +66,8 @@ def run(
         seeds: one or several.
         results: the folder of runs, made if it is not there.
         quiet: whether progress is kept from stderr.
-        options: as the command line has them: split, protocol, dims, layers, precisions, changes (as --set takes them), epochs,
-            max_steps, batch_size, max_length, learning_rate (one, or method -> rate), dtype, device, jobs, offline,
+        options: as the command line has them: split, protocol, exclude_leaked, dims, layers, precisions, changes (as --set takes
+            them), epochs, max_steps, batch_size, max_length, learning_rate (one, or method -> rate), dtype, device, jobs, offline,
             diagnostics, keep_checkpoints, checkpoint_every, track.
 
     Returns:

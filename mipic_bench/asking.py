@@ -12,7 +12,17 @@ from mipic_bench.plan import Request
 from mipic_bench.run import resolve_device, resolve_dtype
 
 _TRAINING = ("epochs", "max_steps", "batch_size", "max_length")
-_PLAIN = ("device", "jobs", "cluster", "retry", "offline", "diagnostics", "keep_checkpoints", "checkpoint_every")
+_PLAIN = (
+    "device",
+    "jobs",
+    "cluster",
+    "retry",
+    "offline",
+    "exclude_leaked",
+    "diagnostics",
+    "keep_checkpoints",
+    "checkpoint_every",
+)
 _RATE = "learning_rate"
 _LISTS = ("dims", "layers", "precisions", "changes", "track")
 _ONE_OF = {

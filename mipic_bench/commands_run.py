@@ -21,6 +21,7 @@ from mipic_bench.options import (
     DimsOption,
     DtypeOption,
     EpochsOption,
+    ExcludeOption,
     JobsOption,
     JsonOption,
     KeepOption,
@@ -73,6 +74,7 @@ def run(
     data: DataOption = None,
     split: SplitOption = "test",
     protocol: ProtocolOption = "clean",
+    exclude_leaked: ExcludeOption = False,
     dims: DimsOption = None,
     layers: LayersOption = None,
     precision: PrecisionOption = None,
@@ -82,9 +84,9 @@ def run(
     max_length: LengthOption = None,
     learning_rate: RateOption = None,
     change: SetOption = None,
+    diagnostics: DiagnosticsOption = False,
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
-    diagnostics: DiagnosticsOption = False,
     jobs: JobsOption = 1,
     cluster: ClusterOption = "",
     retry: RetryOption = True,
@@ -182,7 +184,7 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
 
     reporter = Reporter(quiet=options["quiet"])
     same = (
-        *("data", "split", "protocol", "device", "dtype", "offline"),
+        *("data", "split", "protocol", "exclude_leaked", "device", "dtype", "offline"),
         *("diagnostics", "keep_checkpoints", "checkpoint_every", "jobs", "retry", "results"),
     )
     request = ask(
@@ -203,12 +205,13 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
         study=study.copied(options["config"]),
         **{name: options[name] for name in same},
     )
+    inputs = Inputs(request)
     reporter.say(
         f"backbone {', '.join(request.backbones)} · corpus {', '.join(request.corpora)} · "
-        f"seeds {', '.join(map(str, request.seeds))} · {request.dtype} on {request.device} · protocol {request.protocol}, "
+        f"seeds {', '.join(map(str, request.seeds))} · {request.dtype} on {request.device} · protocol {inputs.protocol}, "
         f"split {request.split}\ntasks {', '.join(request.tasks)}"
     )
-    return request, Inputs(request), reporter
+    return request, inputs, reporter
 
 
 def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_json: bool, draw: bool) -> None:

@@ -224,7 +224,9 @@ def _reasons(pairs: pd.DataFrame, backbone_map: Mapping[str, str]) -> dict[str, 
     """Return, for each thing that must be the same, one sentence per pair: empty where it is."""
     found = {"backbone": _backbone_reasons(pairs, backbone_map)}
     for name in ("metric", "split", "protocol"):
-        free = ~pairs["metric"].isin(_TUNED) if name == "protocol" else pd.Series(False, index=pairs.index)
+        free = pd.Series(False, index=pairs.index)
+        if name == "protocol":  # it matters to what is tuned, and where it leaves rows out
+            free = ~pairs["metric"].isin(_TUNED) & ~pairs["protocol"].str.contains("-without-")
         found[name] = _differing(name, pairs[name], pairs[f"{name}_theirs"], free)
     plain = pairs["precision_theirs"].where(pairs["precision_theirs"] != "", _PLAIN)
     found["precision"] = _differing("precision", pairs["precision"], plain)

@@ -37,6 +37,14 @@ DimsOption = Annotated[Words, typer.Option("--dims", help="Widths to score, '16,
 LayersOption = Annotated[
     Words, typer.Option("--layers", help="Layers to score, '2,4' or 'all'.", rich_help_panel=SCORE)
 ]
+ExcludeOption = Annotated[
+    bool,
+    typer.Option(
+        "--exclude-leaked",
+        help="Leave out scored rows with a text of the corpus; a protocol of its own.",
+        rich_help_panel=SCORE,
+    ),
+]
 PrecisionOption = Annotated[
     Words,
     typer.Option(
@@ -82,14 +90,6 @@ CheckpointEveryOption = Annotated[
 KeepOption = Annotated[
     bool, typer.Option("--keep-checkpoints", help="Keep trained weights (safetensors).", rich_help_panel=MACHINE)
 ]
-ResultsOption = Annotated[
-    Path,
-    typer.Option("--results", envvar="MIPIC_BENCH_RESULTS", help="Folder of runs.", rich_help_panel=MACHINE),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results alone.", rich_help_panel=MACHINE)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=MACHINE)]
-TrackOption = Annotated[
-    Words, typer.Option("--track", help="Log trainings to tensorboard, wandb or mlflow.", rich_help_panel=MACHINE)
 DiagnosticsOption = Annotated[
     bool,
     typer.Option(
@@ -98,6 +98,14 @@ DiagnosticsOption = Annotated[
         rich_help_panel=TRAIN,
     ),
 ]
+ResultsOption = Annotated[
+    Path,
+    typer.Option("--results", envvar="MIPIC_BENCH_RESULTS", help="Folder of runs.", rich_help_panel=MACHINE),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results alone.", rich_help_panel=MACHINE)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=MACHINE)]
+TrackOption = Annotated[
+    Words, typer.Option("--track", help="Log trainings to tensorboard, wandb or mlflow.", rich_help_panel=MACHINE)
 ]
 ConfigOption = Annotated[
     Path | None,

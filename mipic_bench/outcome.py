@@ -29,7 +29,7 @@ def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd
     from mipic_bench.results import read_rows
 
     rows = read_rows(request.results)
-    kept = rows["protocol"].eq(request.protocol) & rows["precision"].isin(request.stored)
+    kept = rows["protocol"].eq(inputs.protocol) & rows["precision"].isin(request.stored)
     scored = {(name, fold.split) for name, fold in inputs.folds.items()}
     kept &= pd.Series(
         [pair in scored for pair in zip(rows["task"], rows["split"], strict=True)], index=rows.index, dtype=bool

@@ -173,7 +173,7 @@ def _missing(cell: Cell, request: Request, inputs: Inputs, run: results.Run) -> 
     scored = {unit_of(entry): entry for entry in run.provenance["scored"]}
     missing = {}
     for name, fold in inputs.folds.items():
-        entry = scored.get((name, fold.split, request.protocol))
+        entry = scored.get((name, fold.split, inputs.protocol))
         scorer = evaluators.evaluator(fold.data.family)
         if entry is None:
             missing[name] = "not scored yet"
@@ -181,16 +181,16 @@ def _missing(cell: Cell, request: Request, inputs: Inputs, run: results.Run) -> 
             missing[name] = f"its data changed: {count(entry.get('rows'), len(fold.score), 'scored rows')}"
         elif entry["evaluator_version"] != scorer.version:
             missing[name] = f"its scorer changed: version {entry['evaluator_version']} -> {scorer.version}"
-        elif budgets := _lacking(cell, request, fold, entry, run.rows):
+        elif budgets := _lacking(cell, request, inputs.protocol, fold, entry, run.rows):
             missing[name] = f"{budgets} budgets not scored yet"
     return missing
 
 
-def _lacking(cell: Cell, request: Request, fold: tasks.Fold, entry: Mapping[str, Any], rows: pd.DataFrame) -> int:
+def _lacking(
+    cell: Cell, request: Request, protocol: str, fold: tasks.Fold, entry: Mapping[str, Any], rows: pd.DataFrame
+) -> int:
     """Return how many budgets were asked for and are not in the rows."""
-    own = rows[
-        (rows["task"] == fold.data.name) & (rows["split"] == fold.split) & (rows["protocol"] == request.protocol)
-    ]
+    own = rows[(rows["task"] == fold.data.name) & (rows["split"] == fold.split) & (rows["protocol"] == protocol)]
     there = set(zip(own["layer"], own["dim"], own["precision"], strict=True))
     # asked for before and no row came: a precision that this family does not know, or int8 without rows to take limits from
     impossible = set(entry["precisions"]) - set(own["precision"])

@@ -69,7 +69,7 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         "task": data.name,
         "family": data.family,
         "split": item.fold.split,
-        "protocol": request.protocol,
+        "protocol": inputs.protocol,
         "digest": data.digest,
         "rows": len(item.fold.score),
         "source": data.source,
@@ -82,7 +82,7 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
     }
     if cell.corpus:
         found = leakage.leakage(inputs.corpus(cell.corpus_asked), item.fold)
-        entry["leakage"] = {"rows": found.rows, "leaked_rows": found.leaked_rows, "leaked_texts": found.leaked_texts}
+        entry["leakage"] = found.counts()
     if cell.recipe.trains:
         entry["weights"] = training["weights"]
     return entry

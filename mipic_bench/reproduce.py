@@ -45,8 +45,11 @@ def _scored(record: Mapping[str, Any], rows: pd.DataFrame) -> Iterator[list[str]
         # a set without a test split is scored on dev all the same
         if all(entry["split"] == "dev" for entry in own):
             words += ["--split", "dev"]
-        if protocol != "clean":
-            words += ["--protocol", protocol]
+        rules, _, without = protocol.partition("-without-")
+        if rules != "clean":
+            words += ["--protocol", rules]
+        if without:
+            words += ["--exclude-leaked"] + ([] if record["cell"]["corpus"] else ["--corpus", without])
         here = rows[rows["protocol"] == protocol]
         for name in ("layer", "dim"):
             words += [f"--{name}s", ",".join(map(str, sorted(here[name].unique())))]

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mipic_bench import backbones, corpora, results, tasks
+from mipic_bench import backbones, corpora, leakage, results, tasks
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.evaluators import PRECISIONS
 from mipic_bench.prompts import Prompts
@@ -30,11 +30,12 @@ class Request:
     """Everything one command asks for. None means the default that DESIGN gives: every layer, the backbone's widths.
 
     Args:
+        exclude_leaked: whether scored rows with a text of the corpus are left out, as a protocol of its own.
         precisions: how vectors are stored; "int8@last" scores one at the last of the layers alone.
         training: settings that stand above the recipes' own.
         rates: method -> its learning rate, above all else; the key "" is for every other one.
-        checkpoint_every: seconds between two checkpoints of a training.
         diagnostics: whether trainings log each term's share of the gradient norm; no part of any key.
+        checkpoint_every: seconds between two checkpoints of a training.
         jobs: cells that run at the same time on this machine.
         cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
         retry: whether cells that failed before are run again.
@@ -52,6 +53,7 @@ class Request:
     data: Path | None = None
     split: str = "test"
     protocol: str = "clean"
+    exclude_leaked: bool = False
     dims: tuple[int, ...] | None = None
     layers: tuple[int, ...] | None = None
     precisions: tuple[str, ...] = ("float32",)
@@ -60,9 +62,9 @@ class Request:
     dtype: str = "float32"
     device: str = "cpu"
     offline: bool = False
+    diagnostics: bool = False
     keep_checkpoints: bool = False
     checkpoint_every: float = 60.0
-    diagnostics: bool = False
     jobs: int = 1
     cluster: str = ""
     retry: bool = True
@@ -188,12 +190,27 @@ class Inputs:
         """Every task asked for, cut into what is fitted on, tuned on and scored."""
         found: dict[str, tasks.Fold] = {}
         for name in self.request.tasks:
-            fold = tasks.fold(tasks.load(name, self.request.data), self.request.split)
+            fold = self._seen(tasks.fold(tasks.load(name, self.request.data), self.request.split))
             other = found.setdefault(fold.data.name, fold)
             if other.data.digest != fold.data.digest:
                 what = f"two different tasks are called {fold.data.name}: {other.data.source} and {fold.data.source}"
                 raise UserError("--task", what, "rename the folder of one of them")
         return found
+
+    def _seen(self, fold: tasks.Fold) -> tasks.Fold:
+        """Return a task as it is scored: without its leaked rows, if that is asked for."""
+        if not self.request.exclude_leaked:
+            return fold
+        corpus = self.corpus(self.request.corpora[0])
+        rest = leakage.excluded(fold, leakage.leakage(corpus, fold))
+        digest = hashlib.sha256(f"{fold.data.digest} without {corpus.digest}".encode()).hexdigest()
+        return replace(rest, data=replace(rest.data, digest=digest))
+
+    @cached_property
+    def protocol(self) -> str:
+        """The protocol as it stands in rows."""
+        name = self.request.protocol
+        return f"{name}-without-{self.corpus(self.request.corpora[0]).name}" if self.request.exclude_leaked else name
 
     def notes(self, cells: Sequence[Cell]) -> list[str]:
         """Return what the user should know of the data of some cells: what was inferred, cut, left out, or is short."""
@@ -224,6 +241,9 @@ def check(request: Request) -> None:
         found.append(
             UserError(f"--results {request.results}", f"{there.name} is a file, not a folder", "name a folder")
         )
+    if request.exclude_leaked and len(request.corpora) > 1:
+        what = f"{len(request.corpora)} corpora were asked for, and each leaks into other rows"
+        found.append(UserError("--exclude-leaked", what, "give one --corpus per command"))
     if request.cluster and request.keep_checkpoints:
         what = "weights stay on the cluster's workers, which may not have the results folder"
         found.append(UserError("--cluster", f"{what}; --keep-checkpoints was asked for", "leave one of the two out"))

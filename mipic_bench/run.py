@@ -110,7 +110,9 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     errors: list[ScoringError] = []
     read = [view for part in parts for view in part.views]
     scored = list(_score(cell, folds, read, request, reporter, errors))
-    rows = pd.DataFrame([row for item in scored for row in _rows(cell, item, request)], columns=list(results.COLUMNS))
+    rows = pd.DataFrame(
+        [row for item in scored for row in _rows(cell, item, inputs.protocol)], columns=list(results.COLUMNS)
+    )
     training = together([part.training for part in parts], [part.cell.width for part in parts])
     record = record_of(cell, parts[0].backbone, training, scored, request, inputs)
     record["scoring_seconds"] = perf_counter() - start + sum(part.seconds for part in parts)
@@ -253,8 +255,8 @@ def _score(
             STOP.check()
 
 
-def _rows(cell: Cell, item: Scored, request: Request) -> Iterator[dict[str, Any]]:
+def _rows(cell: Cell, item: Scored, protocol: str) -> Iterator[dict[str, Any]]:
     data = item.fold.data
-    labels = {"family": data.family, "task": data.name, "split": item.fold.split, "protocol": request.protocol}
+    labels = {"family": data.family, "task": data.name, "split": item.fold.split, "protocol": protocol}
     for score in item.scores:
         yield {"run": cell.run, **cell.labels, **labels, **vars(score)}

@@ -1,12 +1,16 @@
 """Overlap of a corpus with what is scored."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from small_sweeps import planned, request, swept, write_data
 from task_files import write_beir, write_csv, write_sts
 
-from mipic_bench import corpora, tasks
+from mipic_bench import corpora, results, tasks
 from mipic_bench.errors import UserError
 from mipic_bench.leakage import excluded, leakage, normalized
+from mipic_bench.methods import find
 
 
 def corpus_of(tmp_path, header, rows):
@@ -110,3 +114,30 @@ def test_sts_train_against_its_own_test(tmp_path):
     write_sts(tmp_path / "s" / "test.csv", [0, 1])
     found = leakage(corpora.load("s", tmp_path), tasks.fold(tasks.load("s", tmp_path)))
     assert (found.leaked_rows, found.paired_rows, found.exact_rows) == (2, 2, 2)
+
+
+def test_a_run_leaves_leaked_rows_out_as_a_protocol_of_its_own(tmp_path):
+    data = tmp_path / "data"
+    write_data(data)
+    asked = replace(request(tmp_path), methods=tuple(find(["pretrained", "mrl"])))
+    leaked = tasks.load("likeness", data).splits["test"]["sentence1"].iloc[0]
+    write_csv(
+        data / "pairs" / "train.csv",
+        ["anchor", "positive"],
+        [[f"word {i}", f"words {i}"] for i in range(8)] + [[leaked, "x"]],
+    )
+    without = replace(asked, exclude_leaked=True)
+    assert not swept(asked).failed
+    assert {cell.reason for cell in planned(without)} == {"likeness: not scored yet"}
+    assert not swept(without).failed
+    assert {cell.status for cell in planned(without)} == {cell.status for cell in planned(asked)} == {"done"}
+    rows = results.read(asked.results).rows()
+    counts = rows.groupby("protocol")["n"].unique()
+    assert counts["clean-without-pairs"][0] < counts["clean"][0]
+    assert set(rows["protocol"]) == {"clean", "clean-without-pairs"}
+
+
+def test_leaked_rows_of_several_corpora_at_once_are_refused(tmp_path):
+    write_data(tmp_path / "data")
+    with pytest.raises(UserError, match="one --corpus per command"):
+        planned(replace(request(tmp_path), exclude_leaked=True, corpora=("pairs", "toy")))

@@ -26,7 +26,8 @@ class Leakage(Section):
                     place = {name: str(scored.get(name, "")) for name in ("family", "task", "split")}
                     rows, leaked = counted.get("rows"), counted.get("leaked_rows")
                     line = {"corpus": corpus, **place, "rows": rows, "leaked_rows": leaked}
-                    line |= {"share": leaked / rows if rows else None, "leaked_texts": counted.get("leaked_texts")}
+                    line |= {"share": leaked / rows if rows else None}
+                    line |= {name: counted.get(name) for name in ("exact_rows", "paired_rows", "leaked_texts", "texts")}
                     lines[(corpus, *place.values())] = line
         if not lines:
             return
@@ -41,7 +42,10 @@ class Leakage(Section):
             Column("rows", "rows scored", "integer"),
             Column("leaked_rows", "rows seen", "integer"),
             Column("share", "share, %", "percent"),
+            Column("exact_rows", "letter for letter", "integer"),
+            Column("paired_rows", "as the same pair", "integer"),
             Column("leaked_texts", "texts seen", "integer"),
+            Column("texts", "texts", "integer"),
         )
         frame = pd.DataFrame([lines[key] for key in sorted(lines)])
         yield Shown(Table("leakage", "Overlap of corpus and scored split", frame, columns))
