@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -93,6 +94,14 @@ def test_no_two_parts_need_each_other():
 def test_objectives_never_import_backbones():
     for path in (PACKAGE / "objectives").glob("*.py"):
         assert "backbones" not in path.read_text(encoding="utf-8").replace("[backbones", ""), path.name
+
+
+def test_the_extras_that_messages_name_exist():
+    if not (ROOT / "pyproject.toml").is_file():
+        pytest.skip("needs the checkout")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {name for path in SOURCES for name in re.findall(r"mipic-bench\[(\w+)\]", path.read_text())}
+    assert named and named <= set(extras)
 
 
 LIGHT = (
