@@ -13,6 +13,7 @@ from mipic_bench.figures._heat import Words, ink
 from mipic_bench.figures._style import Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
+from mipic_bench.figures.training_terms import TrainingTerms
 from mipic_bench.quality import View
 
 
@@ -124,9 +125,36 @@ def test_the_front_is_what_nothing_cheaper_reaches():
     assert list(pareto.front(costs, quality)) == [1, 2, 4]
 
 
+def test_a_budget_weighs_what_is_stored():
+    frame = synthetic.rows(methods=("mrl",), dims=(12, 384), precisions=("float32", "int8", "binary", "binary+rescore"))
+    view = View(frame)
+    priced = pareto.priced(view, view.estimates)
+    sizes = priced[priced["dim"] == 12].groupby("precision")["bytes"].unique().map(list).to_dict()
+    assert sizes == {"float32": [48], "int8": [12], "binary": [2], "binary+rescore": [2]}
+
+
 def test_numbers_can_be_read_on_every_color():
     for shade in np.linspace(0, 1, 21):
         color = np.array([shade, shade, shade, 1.0])
         light = shade / 12.92 if shade <= 0.04045 else ((shade + 0.055) / 1.055) ** 2.4
         contrast = (light + 0.05) / 0.05 if ink(color) == "#000000" else 1.05 / (light + 0.05)
         assert contrast >= 4.5
+
+
+def test_shares_of_the_gradient_and_of_the_loss_are_not_averaged():
+    frame = synthetic.rows(methods=("mrl", "mipic"), seeds=(0, 1), tasks={"sts": ("stsb",)})
+    records = synthetic.provenance(frame)
+    for record in records.values():
+        cell, history = record["cell"], record["training"]["history"]
+        for place, entry in enumerate(history):
+            if cell["method"] == "mrl" or cell["seed"] == "1" or place % 2:  # logged by one seed, at some steps
+                del entry["shares"]
+            else:
+                entry["shares"] = dict.fromkeys(entry["shares"], 0.25)
+    ((_, figure),) = TrainingTerms().draw(View(frame, records), Style(bind(View(frame, records)), "mrl"))
+    below = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel().startswith("%")}
+    assert set(below) == {"% of the gradient", "% of the loss"}
+    for line in below["% of the gradient"].lines:
+        assert set(line.get_ydata()) == {25.0} and len(line.get_xdata()) == 10
+    for line in below["% of the loss"].lines:
+        assert set(line.get_ydata()) == {100.0} and len(line.get_xdata()) == 20

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from mipic_bench.evaluators import bytes_per_vector
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import method_handles, panels
 from mipic_bench.figures._style import Style, gid
@@ -22,7 +23,6 @@ COSTS: Mapping[str, str] = {
     "encode_ms": "encoding, ms per text",
     "search_ms": "search, ms per query",
 }
-_BYTES = {"float32": 4.0, "int8": 1.0, "binary": 1 / 8, "binary+rescore": 4 + 1 / 8}  # per coordinate
 
 
 class Pareto(Drawing):
@@ -31,7 +31,7 @@ class Pareto(Drawing):
     title = "Quality against cost"
     caption = (
         "Every (layer, width, precision) is a point; a line joins the budgets of a method that no cheaper budget of the "
-        "same method reaches. Bytes follow from width and precision (binary+rescore keeps the float vector beside the bits); "
+        "same method reaches. Bytes follow from width and precision (binary+rescore stores the same bits as binary); "
         "other costs come from a profile. Points carry no intervals: neighbors on a front may not be distinguishable."
     )
     needs = "It needs two budgets of different cost or more."
@@ -48,8 +48,10 @@ class Pareto(Drawing):
 
 def priced(view: View, points: pd.DataFrame) -> pd.DataFrame:
     """Estimates with the columns of `COSTS` that are known; NaN for a budget the profile does not have."""
-    each = points["precision"].map(_BYTES).astype(float)
-    points = points.assign(bytes=each * points["dim"].astype(float))
+    stored = [
+        bytes_per_vector(int(dim), precision) for dim, precision in zip(points["dim"], points["precision"], strict=True)
+    ]
+    points = points.assign(bytes=stored)
     if view.profile is None or view.profile.empty:
         return points
     keys = [name for name in ("backbone", "layer", "dim", "precision") if name in view.profile]
