@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -116,41 +117,50 @@ def described(method: str, backbone: str, changes: Sequence[str]) -> Group:
         raise UserError("METHOD", f"'{method}' stands for {1 + len(more)} methods", "name one of them")
     shape = _shape(backbone)
     resolved = resolve(recipe, shape, backbone)
-    parts: list[Any] = [
-        Text(f"{resolved.method}: {resolved.title}", style="bold"),
-        Text(f"source   {resolved.source}"),
-        Text(f"backbone {backbone}: {shape.depth} layers, width {shape.width}"),
+    head = [
+        ("what", " ".join(recipe.raw.get("about", "").split())),
+        ("source", resolved.source),
+        ("backbone", f"{backbone}: {shape.depth} layers, width {shape.width}"),
+        ("dims", ", ".join(map(str, resolved.nesting.dims))),
     ]
-    parts += [Text(line) for line in _about(recipe.raw.get("about", ""))]
-    parts.append(Text(f"dims     {', '.join(map(str, resolved.nesting.dims))}"))
     if resolved.per_dim:
-        parts.append(Text("procedure per-dim: one model per width, each trained at its width alone"))
-    parts += [part for name in resolved.terms for part in _described_term(resolved, name)]
-    parts += [] if resolved.trains else [Text("terms    none: the backbone is not trained")]
-    parts += _described_transform(resolved)
-    parts += [Text(f"deviation: {sentence}", style="yellow") for sentence in resolved.deviations]
+        head.append(("procedure", "per-dim: one model per width, each trained at its width alone"))
     if not resolved.trains:
-        return Group(*parts)
-    settings = ", ".join(f"{key} {value}" for key, value in resolved.training.model_dump().items() if value is not None)
-    return Group(*parts, Text(f"training {settings}", style="dim"))
+        head.append(("terms", "none: the backbone is not trained"))
+    terms = [part for name in resolved.terms for part in _described_term(resolved, name)]
+    foot = [("deviation", sentence) for sentence in resolved.deviations]
+    if resolved.trains:
+        settings = resolved.training.model_dump().items()
+        foot.append(("training", ", ".join(f"{key} {value}" for key, value in settings if value is not None)))
+    title = Text(f"{resolved.method}: {resolved.title}", style="bold")
+    rest = [Text(), _labelled(foot)] if foot else []
+    return Group(title, _labelled(head), *terms, *_described_transform(resolved), *rest)
 
 
-def _about(text: str) -> list[str]:
-    return [line for line in text.strip().splitlines() if line.strip()]
+def _labelled(lines: Sequence[tuple[str, str]]) -> Table:
+    """Return lines behind their labels; what is too long for a line goes on below its beginning."""
+    table = Table.grid(padding=(0, 2))
+    for label, text in lines:
+        table.add_row(Text(label, style="dim"), Text(text))
+    return table
 
 
-def _described_term(resolved: Resolved, name: str) -> list[Text]:
+def _indented(text: str, style: str = "") -> Padding:
+    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)
+
+
+def _described_term(resolved: Resolved, name: str) -> list[Any]:
     term = resolved.terms[name]
     settings = term.model_dump(exclude={"weight"}, exclude_none=True)
     return [
         Text(f"\n{name}", style="bold").append(f"  {term_name(term)}, weight {term.weight:g}", style="not bold"),
-        Text(f"  {term.formula}"),
-        Text(f"  source: {term.source}"),
-        Text("  " + ", ".join(f"{key} = {_plain(value)}" for key, value in settings.items()), style="dim"),
+        _indented(term.formula),
+        _indented(f"source: {term.source}"),
+        _indented(", ".join(f"{key} = {_plain(value)}" for key, value in settings.items()), "dim"),
     ]
 
 
-def _described_transform(resolved: Resolved) -> list[Text]:
+def _described_transform(resolved: Resolved) -> list[Any]:
     if resolved.posthoc is None:
         return []
     settings = ", ".join(f"{key} = {_plain(value)}" for key, value in resolved.posthoc.model_dump().items())
@@ -158,9 +168,9 @@ def _described_transform(resolved: Resolved) -> list[Text]:
         Text("\nafterwards", style="bold").append(
             f"  {term_name(resolved.posthoc)}, fitted on training text per layer", style="not bold"
         ),
-        Text(f"  {resolved.posthoc.formula}"),
-        Text(f"  source: {resolved.posthoc.source}"),
-        Text(f"  {settings}", style="dim"),
+        _indented(resolved.posthoc.formula),
+        _indented(f"source: {resolved.posthoc.source}"),
+        _indented(settings, "dim"),
     ]
 
 

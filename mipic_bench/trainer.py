@@ -168,7 +168,7 @@ def gradient_norms(
 
     Returns:
         Term -> the Euclidean norm over all parameters together, before clipping, which sees only the terms' sum. Gradients
-        of two terms may cancel, so the norms add up to more than that sum's.
+        of two terms may cancel, so the norms add up to no less than that sum's.
     """
     norms = {}
     for name, value in values.items():

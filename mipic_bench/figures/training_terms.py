@@ -23,8 +23,10 @@ class TrainingTerms(Drawing):
 
     title = "Terms over training"
     caption = (
-        "Above: each term times its weight (the parts of the loss; log scale). Below: each term's share, of the gradient "
-        "norm where it was logged, else of the loss. Means over seeds. A term with nearly all of the share decides alone."
+        "Above: each term times its weight (the parts of the loss; log scale). Below: each term's share of the gradient "
+        "norm where it was logged (`run --diagnostics`), else of the loss: the norm of the gradient of the term times its "
+        "weight with respect to the encoder's parameters, over the sum of these norms. Means over seeds. A term with nearly "
+        "all of the share decides alone."
     )
     needs = "It needs provenance with a training history."
     order = 90
@@ -42,7 +44,10 @@ class TrainingTerms(Drawing):
 
 
 def history(view: View, method: str, backbone: str, corpus: str) -> pd.DataFrame:
-    """What was logged of a method: columns step, term, value (times its weight), share, of ("gradient" or "loss")."""
+    """What was logged of a method: columns step, term, value (times its weight), share, of ("gradient" or "loss").
+
+    Where any training logged shares of the gradient norm, shares of the loss are left out (NaN): they are another thing.
+    """
     wanted = {"method": method, "backbone": backbone, "corpus": corpus}
     lines: list[dict[str, Any]] = []
     for record in view.provenance.values():
@@ -52,6 +57,8 @@ def history(view: View, method: str, backbone: str, corpus: str) -> pd.DataFrame
             for entry in record.get("training", {}).get("history") or ():
                 lines += _entry(entry, terms)
     frame = pd.DataFrame(lines, columns=["step", "term", "value", "share", "of"])
+    if (of_gradient := frame["of"] == "gradient").any():
+        frame = frame.assign(share=frame["share"].where(of_gradient), of="gradient")
     return frame.groupby(["step", "term", "of"], sort=False, as_index=False).mean() if len(frame) else frame
 
 
@@ -79,9 +86,11 @@ def _figure(histories: Mapping[str, pd.DataFrame], title: str) -> Figure:
     colors = {name: (PALETTE[place % len(PALETTE)], _DASHES[place % len(_DASHES)]) for place, name in enumerate(names)}
     handles = [Line2D([], [], color=color, linestyle=dash, label=name) for name, (color, dash) in colors.items()]
     rows = 2 * ceil(len(histories) / across)
+    kinds = {method: str(found["of"].iloc[0]) for method, found in histories.items()}
+    mixed = len(set(kinds.values())) > 1  # then each panel says for itself what its shares are of
     figure, axes = panels(
         rows * across, (1.75, 1.1), title=title, handles=handles, columns=across, margins=(0.55, 0.52, 0.12, 0.47),
-        gaps=(0.42, 0.36),
+        gaps=(0.55 if mixed else 0.42, 0.36),
     )  # fmt: skip
     for place, (method, found) in enumerate(histories.items()):
         row, column = divmod(place, across)
@@ -93,7 +102,8 @@ def _figure(histories: Mapping[str, pd.DataFrame], title: str) -> Figure:
             below.set_xlabel("step")
         if column == 0:
             above.set_ylabel("weighted value")
-            below.set_ylabel(f"% of the {found['of'].iloc[0]}")
+        if column == 0 or mixed:
+            below.set_ylabel(f"% of the {kinds[method]}")
     for place in range(len(histories), rows * across // 2):
         row, column = divmod(place, across)
         axes[2 * row * across + column].remove()
@@ -106,10 +116,12 @@ def _curves(above: Axes, below: Axes, found: pd.DataFrame, colors: Mapping[str, 
         part = part.sort_values("step")
         color, dash = colors[str(term)]
         above.plot(part["step"], part["value"], color=color, linestyle=dash, lw=1.2)
-        below.plot(part["step"], 100 * part["share"], color=color, linestyle=dash, lw=1.2)
+        shares = part.dropna(subset="share")
+        below.plot(shares["step"], 100 * shares["share"], color=color, linestyle=dash, lw=1.2)
     if (found["value"] > 0).all():
         above.set_yscale("log")
-        above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+        wide = found["value"].max() > 50 * found["value"].min()  # labels at 1, 2, 5 would touch
+        above.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=7))
         above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         above.yaxis.set_minor_locator(NullLocator())
     below.set_ylim(0, 102)
