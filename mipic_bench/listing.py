@@ -133,7 +133,7 @@ def described(method: str, backbone: str, changes: Sequence[str]) -> Group:
         settings = resolved.training.model_dump().items()
         foot.append(("training", ", ".join(f"{key} {value}" for key, value in settings if value is not None)))
     title = Text(f"{resolved.method}: {resolved.title}", style="bold")
-    rest = [Text(), _labelled(foot)] if foot else []
+    rest: list[Any] = [Text(), _labelled(foot)] if foot else []
     return Group(title, _labelled(head), *terms, *_described_transform(resolved), *rest)
 
 
