@@ -140,7 +140,8 @@ def _study(gains, seeds=(0, 1, 2, 3, 4), noise=0.002):
         luck = {seed: rng.normal(0, noise) for seed in sorted(set(frame["seed"]))}
         value = frame["value"] + gain / 100 + frame["seed"].map(luck)
         run = frame["run"].str.replace("mrl", method)
-        frames.append(frame.assign(method=method, base_method=method, run=run, value=value))
+        base, _, ablation = method.partition("-")
+        frames.append(frame.assign(method=method, base_method=base, ablation=ablation, run=run, value=value))
     return View(pd.concat(frames, ignore_index=True))
 
 
@@ -185,6 +186,11 @@ def test_the_untrained_model_is_never_given_an_interval():
     for standing in found:
         assert "pretrained" in standing.behind  # its one run stands against every seed of the leader
     assert recommended(view, found) == "mipic"
+
+
+def test_with_one_seed_the_best_ranked_is_named_ablation_or_not():
+    view = _study({"a": 0, "a-better": 3}, seeds=(0,))
+    assert recommended(view, standings(view, view.settings[0], 32)) == "a-better"
 
 
 def test_32_dims_or_the_nearest_width():

@@ -119,12 +119,12 @@ def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, lay
 
 
 def recommended(view: View, found: Sequence[Standing]) -> str:
-    """The method that may be best in the most families; among equals a method that is no ablation, then the best ranked."""
+    """The method that may be best in the most families; among equals the best ranked, then a method that is no ablation."""
 
-    def merit(method: str) -> tuple[int, bool, float]:
+    def merit(method: str) -> tuple[int, float, bool]:
         families = sum(standing.may_be_best(method) for standing in found)
         ranks = [list(s.scores).index(method) if method in s.scores else len(view.methods) for s in found]
-        return families, method not in view.bases, -float(np.mean(ranks))
+        return families, -float(np.mean(ranks)), method not in view.bases
 
     return max((name for name in view.methods if any(name in s.scores for s in found)), key=merit)
 
