@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from command_line import caller
 
 from mipic_bench import listing
 from mipic_bench.errors import UserError, UserErrors
@@ -231,3 +232,38 @@ def test_run_refuses_a_bad_recipe_before_anything_is_done(tmp_path):
 
 def test_every_shipped_recipe_passes_the_check():
     assert "recipes" in str(listing.check_all(None))
+
+
+REFUSED = {
+    "an unknown term": ('term = "nested_info_nce"', 'term = "nested_infonce"', "unknown term 'nested_infonce'"),
+    "an unknown key": ("alpha = 0.4", "alhpa = 0.4", "unknown key 'alhpa'"),
+    "an unknown key of a term": ('weight = "alpha"', "wieght = 1", "unknown key 'wieght'"),
+    "a wrong type": ('weight = "alpha"', "weight = [1]", "found [1]"),
+    "a negative weight": ('weight = "alpha"', "weight = -1", "greater than or equal to 0, found -1"),
+    "unsorted dims": ("alpha = 0.4", "alpha = 0.4\ndims = [64, 8]", "[64, 8] are unsorted or repeated"),
+    "repeated dims": ("alpha = 0.4", "alpha = 0.4\ndims = [8, 8, 64]", "[8, 8, 64] are unsorted or repeated"),
+    "a chain that does not rise": (
+        "chain_info_nce",
+        'chain_info_nce"\nchain = [[8, 2], [4, 3]]#',
+        "does not rise above",
+    ),
+    "gammas of a wrong length": ("chain_info_nce", 'topk_cka"\ngammas = [0.1, 0.2]#', "2 gammas for"),
+    "a layer out of range": ("chain_info_nce", 'topk_cka"\nlayer_set = [2, 99]#', "layer 99 is above"),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_check_and_run_refuse_with_where_what_and_fix(mistake, tmp_path, monkeypatch, capsys):
+    old, new, what = REFUSED[mistake]
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    monkeypatch.setattr(listing, "shipped", lambda kind: tmp_path if kind == "methods" else tmp_path / "none")
+    call = caller(capsys, monkeypatch)
+    run = ("run", f"--method={path}", "--backbone=tiny", "--task=toy-sts", f"--results={tmp_path / 'results'}")
+    for words in (("check",), run):
+        answer = call(*words)
+        assert (answer.code, answer.out) == (2, "")
+        told = answer.err.splitlines()
+        [place] = [place for place, line in enumerate(told) if what in line]
+        assert told[place].startswith("mine") and ": " in told[place].split(what)[0]
+        assert told[place + 1].startswith("  ") and told[place + 1].strip()
+        assert "Traceback" not in answer.err and not (tmp_path / "results").exists()
