@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mipic_bench import commit
+from mipic_bench import alike, commit
 from mipic_bench.baselines import LAST
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.quality import View
@@ -60,8 +60,8 @@ def compare(
     Returns:
         the columns `COLUMNS`, one row per pair. `ours` is the mean over seeds, `ours_low` and `ours_high` its 95 %
         interval (NaN with one seed); `delta` is ours minus theirs, NaN between different metrics. `attrs["notes"]` is a
-        list of sentences to print: older runs left out, the sources' own notes on numbers that may be compared, why there
-        is no pair if there is none.
+        list of sentences to print: older runs left out, our methods that were not trained alike, the sources' own notes on
+        numbers that may be compared, why there is no pair if there is none.
 
     Raises:
         UserError: a task, dim or backbone that is asked for is not in our rows.
@@ -77,7 +77,7 @@ def compare(
     pairs["delta"] = (pairs["ours"] - pairs["baseline"]).where(same_metric)
     frame = pairs[pairs["comparable"]] if only_comparable else pairs
     frame = frame.sort_values([*_ORDER, "source", "baseline_method", "locator"], kind="stable")
-    notes = [*view.notes, *_doubts(frame), *_why_none(frame, pairs, ours, baselines)]
+    notes = [*view.notes, *alike.warnings(view), *_doubts(frame), *_why_none(frame, pairs, ours, baselines)]
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     frame.attrs["notes"] = notes
     return frame

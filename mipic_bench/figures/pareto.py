@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from mipic_bench.evaluators import bytes_per_vector
 from mipic_bench.figures import Drawing
@@ -77,11 +77,20 @@ def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, co
         known = points[(points["family"] == family) & points[cost].notna()]
         for method in methods:
             _points(place, known[known["method"] == method], cost, method, style)
-        place.set_xscale("log", base=2 if cost == "bytes" else 10)
-        place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        _scale(place, cost)
         place.set_xlabel(COSTS[cost])
         place.set_title(f"{family} · {view.metric_title(family)} ×100")
     return figure
+
+
+def _scale(axes: Axes, cost: str) -> None:
+    """Costs by factors: bytes in powers of two, the others at 1, 2 and 5 of each power of ten, FLOPs with a prefix."""
+    axes.set_xscale("log", base=2 if cost == "bytes" else 10)
+    if cost != "bytes":
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    plain = FuncFormatter(lambda value, _: f"{value:,.4g}")
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost == "flops" else plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _points(axes: Axes, own: pd.DataFrame, cost: str, method: str, style: Style) -> None:

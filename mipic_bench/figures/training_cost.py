@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
@@ -71,6 +72,7 @@ def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, mea
             )  # fmt: skip
         place.set_xlabel(MEASURES[measure])
         place.set_xlim(0, 1.55 * costs[measure].max())
+        place.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))  # a last label would touch the next panel's first
         place.set_yticks(range(len(methods)), methods if place is axes[0] else [])
         place.set_ylim(len(methods) - 0.5, -0.5)
         place.grid(False, axis="y")

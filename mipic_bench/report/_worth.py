@@ -19,27 +19,19 @@ def bases(view: View) -> tuple[str, ...]:
     return tuple(base for base in view.methods if base in set(view.bases.values()) and len(view.questions(base)))
 
 
-def worth(view: View) -> Iterator[Block]:
-    """One list per method with ablations and setting: each component at the smallest, the middle and the full width."""
+def worth(view: View, setting: Setting) -> Iterator[Block]:
+    """One list per method with ablations: each component at the smallest, the middle and the full width."""
     for base in bases(view):
-        answers = view.questions(base)
-        for setting in view.settings:
-            own = pick(answers, setting)
-            if own.empty:
-                continue
-            seeds = int(own["seeds"].max())
-            text = f"What each component of {base} is worth: the score with it minus the score without it, in points, "
-            text += "with 95 % intervals. " if seeds > 1 else "from one seed, which cannot tell it from chance. "
-            count = int(own["questions"].max())
-            text += f"Holm's correction covers these {count} questions." if seeds > 1 else ""
-            yield Prose(text.strip(), setting=setting)
-            yield Bullets(tuple(_component(own, name) for name in dict.fromkeys(own["component"])), setting=setting)
-    if bases(view):
-        yield Prose(
-            "These sentences speak of the tasks scored here. For other tasks the wider intervals apply, which take the "
-            "tasks as a sample too (columns low_wide and high_wide of the tables).",
-            note=True,
-        )
+        own = pick(view.questions(base), setting)
+        if own.empty:
+            continue
+        seeds = int(own["seeds"].max())
+        text = f"What each component of {base} is worth: the score with it minus the score without it, in points, "
+        text += "with 95 % intervals. " if seeds > 1 else "from one seed, which cannot tell it from chance. "
+        count = int(own["questions"].max())
+        text += f"Holm's correction covers these {count} questions." if seeds > 1 else ""
+        yield Prose(text.strip(), setting=setting)
+        yield Bullets(tuple(_component(own, name) for name in dict.fromkeys(own["component"])), setting=setting)
 
 
 def _component(answers: pd.DataFrame, name: str) -> str:

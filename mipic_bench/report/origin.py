@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mipic_bench.alike import flat
 from mipic_bench.quality import View
 from mipic_bench.report import Block, Bullets, Material, Prose, Section, Shown
 from mipic_bench.tables import Column, Table
@@ -72,7 +73,7 @@ def _device(record: Mapping[str, Any]) -> str:
 
 
 def _differences(view: View) -> Iterator[str]:
-    """One sentence per setting in which runs differ that ought to be alike."""
+    """One sentence per circumstance in which runs differ that ought to be alike."""
     watched: dict[str, Callable[[Mapping[str, Any]], Any]] = {
         "dtype": lambda record: record.get("dtype"),
         "device": _device,
@@ -83,17 +84,6 @@ def _differences(view: View) -> Iterator[str]:
         found = sorted({str(read(record)) for record in view.provenance.values() if read(record)})
         if len(found) > 1:
             yield f"{name}: {', '.join(found)}"
-    by_method: dict[str, dict[str, Any]] = {}
-    for record in view.provenance.values():
-        training = record.get("recipe", {}).get("training")
-        if training:
-            by_method.setdefault(str(record.get("cell", {}).get("method")), dict(flat(training)))
-    for key in sorted({key for settings in by_method.values() for key in settings}):
-        values: dict[str, list[str]] = {}
-        for method, settings in sorted(by_method.items()):
-            values.setdefault(str(settings.get(key)), []).append(method)
-        if len(values) > 1:
-            yield f"training {key}: " + "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
 
 
 def _recipes(view: View) -> pd.DataFrame:
@@ -115,12 +105,3 @@ def _recipes(view: View) -> pd.DataFrame:
                 before, after = str(theirs.get(key, "not there")), str(ours.get(key, "not there"))
                 lines.append({"method": method, "against": base, "key": key, "before": before, "after": after})
     return pd.DataFrame(lines)
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield a nested mapping as dotted keys and values."""
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

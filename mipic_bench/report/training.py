@@ -1,21 +1,28 @@
-"""Training: what the terms did, and what it cost."""
+"""Training: settings in which methods differ, what the terms did, and what it cost."""
 
 from collections.abc import Iterator
 
+from mipic_bench.alike import unlike
 from mipic_bench.figures.training_cost import training_costs
 from mipic_bench.report import Block, Drawn, Material, Section, Shown
 from mipic_bench.tables import Column, Table
 
 
 class Training(Section):
-    """Terms over training, and cost per method."""
+    """Unlike settings, terms over training, and cost per method."""
 
     title = "Training"
     order = 80
 
     def blocks(self, material: Material) -> Iterator[Block]:
-        """Per setting: both figures, then a line per run."""
+        """Per setting: what was not trained alike, both figures, then a line per run."""
         for setting in material.view.settings:
+            settings = unlike(material.view, setting)
+            if len(settings):
+                columns = (Column("method", "method"), *(Column(key, key, "words") for key in settings.columns[1:]))
+                note = "A comparison of these methods is one of their training settings too."
+                title = f"Training settings in which methods differ: {setting.title}"
+                yield Shown(Table(f"settings--{setting.slug}", title, settings, columns, note), setting=setting)
             yield Drawn("training_terms", setting=setting)
             yield Drawn("training_cost", setting=setting)
             costs = training_costs(material.view, setting)

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from markupsafe import Markup
 
+from mipic_bench.alike import mixed, unlike
 from mipic_bench.quality import View
 from mipic_bench.report import Block, Live, Material, Prose, Section, Shown, Words
 from mipic_bench.report._choice import Standing, chosen_dim, last_layer, recommended, standings
-from mipic_bench.report._worth import listed, worth
+from mipic_bench.report._worth import bases, listed, worth
 from mipic_bench.selection import Setting, pick
 from mipic_bench.stats.estimates import UNKNOWN
 from mipic_bench.tables import Column, Table
@@ -21,7 +22,7 @@ class Verdict(Section):
     order = 0
 
     def blocks(self, material: Material) -> Iterator[Block]:
-        """One card per setting and width, and the table of all widths."""
+        """Per setting: one card per width, what was not trained alike, the table of all widths, and what components are worth."""
         view = material.view
         dims = sorted({int(dim) for dim in pick(view.estimates, precision="float32")["dim"]})
         if not dims:
@@ -29,13 +30,19 @@ class Verdict(Section):
             return
         first = chosen_dim(dims)
         yield Live(_picker(dims, first))
+        yield from _in_words(view, first)
         for setting in view.settings:
             for dim in _dims(view, setting):
                 yield Live(_card(view, setting, dim), setting=setting)
-        yield from _in_words(view, first)
-        for setting in view.settings:
+            yield from _not_alike(view, setting)
             yield from _tables(view, setting, _dims(view, setting))
-        yield from worth(view)
+            yield from worth(view, setting)
+        if bases(view):
+            yield Prose(
+                "Sentences on components speak of the tasks scored here. For other tasks the wider intervals apply, which "
+                "take the tasks as a sample too (columns low_wide and high_wide of the tables).",
+                note=True,
+            )
 
 
 def _dims(view: View, setting: Setting) -> list[int]:
@@ -75,7 +82,7 @@ def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
     if rivals:
         where = "the family" if families == 1 else f"any of the {families} families"
         return f"not distinguishable from {listed(rivals)}", (
-            f"no method is known to be better, but {listed(rivals)} cannot be told from it in {where} scored."
+            f"not sure. No method is known to be better, but {listed(rivals)} cannot be told from it in {where} scored."
         )
     if all(standing.leader == best and len(standing.behind) == len(standing.scores) - 1 for standing in found):
         return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} scored."
@@ -110,13 +117,25 @@ def _line(standing: Standing, best: str) -> str:
     text = f"{standing.family}: {standing.leader} leads with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
     if standing.behind:
         nearest = standing.behind[0]
-        rest = f" and {len(standing.behind) - 1} more" if len(standing.behind) > 1 else ""
+        more = len(standing.behind) - 1
+        rest = f", and than {more} other{'s' * (more > 1)}" if more else ""
         text += f"; better than {nearest} by {standing.lead_over(nearest)} points{rest}"
     if standing.tied:
         text += f"; not distinguishable from {listed(standing.tied)}"
     if standing.unknown:
         text += f"; cannot be told from {listed(standing.unknown)} (no interval with one seed)"
     return text + "."
+
+
+def _not_alike(view: View, setting: Setting) -> Iterator[Block]:
+    """What was not trained alike: a difference between such methods is one of their training too."""
+    settings = unlike(view, setting)
+    if len(settings):
+        differing = listed(list(settings.columns[1:]))
+        text = f"Take care: the methods were not trained alike. They differ in {differing}; the table under Training has each."
+        yield Prose(text, setting=setting)
+    for sentence in mixed(view, setting):
+        yield Prose(f"Take care: {sentence}", setting=setting)
 
 
 def _picker(dims: Sequence[int], first: int) -> Markup:
@@ -134,6 +153,8 @@ def _card(view: View, setting: Setting, dim: int) -> Markup:
     items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
     power = _power(standings(view, setting, dim))
     where = f"{setting.title}, layer {last_layer(view, setting)}, float32 vectors"
+    if any(standing.seeds > 1 for standing in standings(view, setting, dim)):
+        where += "; ± and brackets are 95 % intervals over seeds"
     return Markup(
         '<div class="verdict" data-width="{}"><p class="say">{}</p>{}<ul>{}</ul><p class="note">{}.{}</p></div>'
     ).format(dim, say, Markup('<p class="sure">{}</p>').format(sure) if sure else "", items, where, power)
