@@ -26,14 +26,14 @@ class FailedCellsError(RuntimeError):
 
 def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd.DataFrame:
     """Return the rows of what was asked for, of the cells that are finished."""
+    from mipic_bench.request import UNIT
     from mipic_bench.results import read_rows
 
     rows = read_rows(request.results)
-    kept = rows["protocol"].eq(inputs.protocol) & rows["precision"].isin(request.stored)
-    scored = {(name, fold.split) for name, fold in inputs.folds.items()}
-    kept &= pd.Series(
-        [pair in scored for pair in zip(rows["task"], rows["split"], strict=True)], index=rows.index, dtype=bool
-    )
+    kept = rows["precision"].isin(request.stored)
+    scored = {(name, fold.split, inputs.protocol_of(fold)) for name, fold in inputs.folds.items()}
+    units = zip(*(rows[name] for name in UNIT), strict=True)
+    kept &= pd.Series([unit in scored for unit in units], index=rows.index, dtype=bool)
     asked = {cell.run: (cell.layers, cell.dims) for cell in cells}
     budgets = zip(rows["run"], rows["layer"], rows["dim"], strict=True)
     inside = [run in asked and layer in asked[run][0] and dim in asked[run][1] for run, layer, dim in budgets]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import checkpoint, estimate, evaluators, failures, locks, results, tasks, trainer
+from mipic_bench import checkpoint, estimate, failures, locks, official, results, tasks, trainer
 from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
 from mipic_bench.parsing import pieces
@@ -173,15 +173,15 @@ def _missing(cell: Cell, request: Request, inputs: Inputs, run: results.Run) -> 
     scored = {unit_of(entry): entry for entry in run.provenance["scored"]}
     missing = {}
     for name, fold in inputs.folds.items():
-        entry = scored.get((name, fold.split, inputs.protocol))
-        scorer = evaluators.evaluator(fold.data.family)
+        entry = scored.get((name, fold.split, inputs.protocol_of(fold)))
+        scorer = official.scorer(fold)
         if entry is None:
             missing[name] = "not scored yet"
         elif entry["digest"] != fold.data.digest:
             missing[name] = f"its data changed: {count(entry.get('rows'), len(fold.score), 'scored rows')}"
         elif entry["evaluator_version"] != scorer.version:
             missing[name] = f"its scorer changed: version {entry['evaluator_version']} -> {scorer.version}"
-        elif budgets := _lacking(cell, request, inputs.protocol, fold, entry, run.rows):
+        elif budgets := _lacking(cell, request, inputs.protocol_of(fold), fold, entry, run.rows):
             missing[name] = f"{budgets} budgets not scored yet"
     return missing
 

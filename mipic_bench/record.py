@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mipic_bench import evaluators, leakage, provenance
+from mipic_bench import leakage, official, provenance
 from mipic_bench.backbones import Backbone
 from mipic_bench.evaluators import Score
 from mipic_bench.request import Cell, Inputs, Request, unit_of
@@ -69,11 +69,11 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         "task": data.name,
         "family": data.family,
         "split": item.fold.split,
-        "protocol": inputs.protocol,
+        "protocol": inputs.protocol_of(item.fold),
         "digest": data.digest,
         "rows": len(item.fold.score),
         "source": data.source,
-        "evaluator_version": evaluators.evaluator(data.family).version,
+        "evaluator_version": official.scorer(item.fold).version,
         "layers": cell.layers,
         "dims": cell.dims,
         "precisions": request.stored,

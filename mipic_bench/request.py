@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mipic_bench import backbones, corpora, leakage, results, tasks
+from mipic_bench import backbones, corpora, leakage, official, results, tasks
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.evaluators import PRECISIONS
 from mipic_bench.prompts import Prompts
@@ -190,12 +190,17 @@ class Inputs:
         """Every task asked for, cut into what is fitted on, tuned on and scored."""
         found: dict[str, tasks.Fold] = {}
         for name in self.request.tasks:
-            fold = self._seen(tasks.fold(tasks.load(name, self.request.data), self.request.split))
+            fold = self._seen(self._whole(name))
             other = found.setdefault(fold.data.name, fold)
             if other.data.digest != fold.data.digest:
                 what = f"two different tasks are called {fold.data.name}: {other.data.source} and {fold.data.source}"
                 raise UserError("--task", what, "rename the folder of one of them")
         return found
+
+    def _whole(self, name: str) -> tasks.Fold:
+        if name.startswith(official.PREFIX):
+            return official.load(name, self.request.data, self.request.split)
+        return tasks.fold(tasks.load(name, self.request.data), self.request.split)
 
     def _seen(self, fold: tasks.Fold) -> tasks.Fold:
         """Return a task as it is scored: without its leaked rows, if that is asked for."""
@@ -211,6 +216,10 @@ class Inputs:
         """The protocol as it stands in rows."""
         name = self.request.protocol
         return f"{name}-without-{self.corpus(self.request.corpora[0]).name}" if self.request.exclude_leaked else name
+
+    def protocol_of(self, fold: tasks.Fold) -> str:
+        """The protocol of a task: an official one of mteb has its own."""
+        return official.PROTOCOL if isinstance(fold, official.OfficialFold) else self.protocol
 
     def notes(self, cells: Sequence[Cell]) -> list[str]:
         """Return what the user should know of the data of some cells: what was inferred, cut, left out, or is short."""
@@ -244,6 +253,9 @@ def check(request: Request) -> None:
     if request.exclude_leaked and len(request.corpora) > 1:
         what = f"{len(request.corpora)} corpora were asked for, and each leaks into other rows"
         found.append(UserError("--exclude-leaked", what, "give one --corpus per command"))
+    if request.exclude_leaked and (whole := [name for name in request.tasks if name.startswith(official.PREFIX)]):
+        fix = "leave it out, or score the same set by the project's own scorers"
+        found.append(UserError("--exclude-leaked", f"mteb scores {', '.join(whole)} whole", fix))
     if request.cluster and request.keep_checkpoints:
         what = "weights stay on the cluster's workers, which may not have the results folder"
         found.append(UserError("--cluster", f"{what}; --keep-checkpoints was asked for", "leave one of the two out"))

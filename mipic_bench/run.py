@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mipic_bench import backbones, checkpoint, evaluators, failures, provenance, results, trainer, views
+from mipic_bench import backbones, checkpoint, failures, official, provenance, results, trainer, views
 from mipic_bench.accelerating import accelerator, logged
 from mipic_bench.backbones import Backbone
 from mipic_bench.errors import UserError
@@ -111,7 +111,8 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     read = [view for part in parts for view in part.views]
     scored = list(_score(cell, folds, read, request, reporter, errors))
     rows = pd.DataFrame(
-        [row for item in scored for row in _rows(cell, item, inputs.protocol)], columns=list(results.COLUMNS)
+        [row for item in scored for row in _rows(cell, item, inputs.protocol_of(item.fold))],
+        columns=list(results.COLUMNS),
     )
     training = together([part.training for part in parts], [part.cell.width for part in parts])
     record = record_of(cell, parts[0].backbone, training, scored, request, inputs)
@@ -237,7 +238,7 @@ def _score(
     with reporter.bar(f"score {cell.recipe.method}") as update:
         for done, fold in enumerate(folds, start=1):
             start = perf_counter()
-            scorer = evaluators.evaluator(fold.data.family)
+            scorer = official.scorer(fold)
             try:
                 scores: list[Score] = []
                 for view in read:

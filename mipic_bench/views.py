@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mipic_bench import evaluators
+from mipic_bench import official
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import Embeddings, encode
 from mipic_bench.posthoc import Fitted, Transform
@@ -50,7 +50,7 @@ def read(
 
 def texts_of(fold: Fold, request: Request) -> Iterator[str]:
     """Yield every text that scoring a task looks up."""
-    return evaluators.evaluator(fold.data.family).texts(fold, request.stored)
+    return official.scorer(fold).texts(fold, request.stored)
 
 
 def _encode(cell: Cell, backbone: Backbone, texts: Iterable[str], request: Request, reporter: Reporter) -> Embeddings:

@@ -1,6 +1,7 @@
 """Our scorers against mteb's on the same data, and mteb's tasks at every budget, free of its pitfalls. Sockets are blocked."""
 
 import random
+from dataclasses import replace
 
 import evaluator_folds as small
 import mteb
@@ -11,7 +12,10 @@ import torch
 from datasets import Dataset, DatasetDict
 from evaluator_folds import run, values
 from mteb import abstasks
+from small_sweeps import planned, request, swept, write_data
+from task_files import write_beir, write_classes, write_csv, write_sts
 
+from mipic_bench import official, results, tasks
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import evaluator, mteb_tasks
 
@@ -65,6 +69,18 @@ def task_of(family, fold, splits=("test",)):
     return Local()
 
 
+def official_of(task):
+    """The task in the place of a fold, as a run has it."""
+    return official.fold_of(task, "local:small", "abc")
+
+
+def mtebs(task, embeddings, layers, dims, precisions=("float32",)):
+    """What mteb says, and the notes."""
+    fold = official_of(task)
+    scorer = official.scorer(fold)
+    return list(scorer.score(fold, embeddings, layers, dims, precisions, "clean")), scorer.notes
+
+
 @pytest.fixture(scope="module", params=small.FOLDS)
 def case(request):
     fold, embeddings = small.FOLDS[request.param]()
@@ -79,7 +95,7 @@ def test_our_scorers_agree_with_mtebs(case):
     dims = (3, 16)
     precisions = ["float32", "binary"] if family in ("sts", "classification") else ["float32"]
     ours = run(evaluator(family), fold, embeddings, layers=[3], dims=dims, precisions=precisions, protocol="mteb")
-    found = list(theirs.score(embeddings, [3], dims, precisions, model="small", digest="1"))
+    found, _ = mtebs(theirs, embeddings, [3], dims, precisions)
     assert len(ours) == len(found)
     for one, other in zip(ours, found, strict=True):
         assert (one.layer, one.dim, one.precision, one.metric, one.n) == (
@@ -94,19 +110,17 @@ def test_our_scorers_agree_with_mtebs(case):
 
 def test_the_texts_named_are_all_that_is_looked_up(case):
     family, fold, embeddings, theirs = case
-    named = theirs.texts()
+    named = list(official.scorer(official_of(theirs)).texts(official_of(theirs)))
     assert set(named) <= set(evaluator(family).texts(fold))
     alone = small.Embeddings.from_arrays(named, {3: embeddings.at(3)[embeddings.rows(named)]})
-    of_all, of_named = (
-        list(theirs.score(e, [3], [16], ["float32"], model="m", digest="1")) for e in (embeddings, alone)
-    )
+    of_all, of_named = (mtebs(theirs, table, [3], [16])[0] for table in (embeddings, alone))
     assert [score.value for score in of_named] == [score.value for score in of_all]
 
 
 def test_data_is_loaded_once_and_a_budget_does_not_depend_on_those_before_it(case):
     _, _, embeddings, theirs = case
-    first = list(theirs.score(embeddings, [3], [16], ["float32"], model="small", digest="1"))
-    again = list(theirs.score(embeddings, [1, 3], [4, 16], ["float32"], model="small", digest="1"))
+    first, _ = mtebs(theirs, embeddings, [3], [16])
+    again, _ = mtebs(theirs, embeddings, [1, 3], [4, 16])
     assert [s.value for s in again if (s.layer, s.dim) == (3, 16)] == [s.value for s in first]
     assert type(theirs.task).loads == 1
 
@@ -116,11 +130,8 @@ def test_changed_weights_are_never_answered_from_a_cache(monkeypatch, tmp_path):
     fold, embeddings = small.sts()
     task = mteb_tasks.load(task_of("sts", fold))
     scrambled = small.embed(embeddings.index, seed=77)
-    for digest in ("1", "2", "1"):
-        true, noise = (
-            next(task.score(table, [3], [16], ["float32"], model="no_model_name/available", digest=digest)).value
-            for table in (embeddings, scrambled)
-        )
+    for _ in range(2):
+        true, noise = (mtebs(task, table, [3], [16])[0][0].value for table in (embeddings, scrambled))
         assert true > 0.5 > abs(noise)
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +141,7 @@ def test_global_generators_are_left_as_they_were():
     numpy_state = lambda: np.random.get_state()[1].tolist()  # noqa: E731, NPY002
     before = random.getstate(), numpy_state(), torch.random.get_rng_state()
     task = mteb_tasks.load(task_of("clustering", fold))
-    list(task.score(embeddings, [3], [4], ["float32"], model="small", digest="1"))
+    mtebs(task, embeddings, [3], [4])
     assert random.getstate() == before[0]
     assert numpy_state() == before[1]
     assert torch.equal(torch.random.get_rng_state(), before[2])
@@ -145,7 +156,7 @@ def test_cosine_is_read_where_another_similarity_would_win():
     angles = {"a": 0, "a2": 1.2, "b": 0, "b2": 1.1, "c": 0, "c2": 0.2, "d": 0, "d2": 0.3}
     arrays = {1: np.asarray([[lengths[t] * np.cos(angles[t]), lengths[t] * np.sin(angles[t])] for t in lengths])}
     table = small.Embeddings.from_arrays(list(lengths), {1: arrays[1].astype(np.float32)})
-    found = list(mteb_tasks.load(task_of("pair", fold)).score(table, [1], [2], ["float32"], model="m", digest="1"))
+    found, _ = mtebs(mteb_tasks.load(task_of("pair", fold)), table, [1], [2])
     ours = run(evaluator("pair"), fold, table, layers=[1], dims=[2], protocol="mteb")
     assert values(found, "ap") == pytest.approx(values(ours, "ap")) and values(found, "ap")[1, 2] < 0.6
 
@@ -154,21 +165,26 @@ def test_a_split_that_it_lacks_is_said_and_another_scored():
     fold, _ = small.sts()
     task = mteb_tasks.load(task_of("sts", fold), split="dev")
     assert task.split == "test"
-    assert task.notes == ["mteb:LocalSTS is evaluated on test: test is scored"]
+    assert official_of(task).notes == ("mteb:LocalSTS is evaluated on test: test is scored",)
 
 
 def test_int8_is_left_out_and_said():
     fold, embeddings = small.sts()
     task = mteb_tasks.load(task_of("sts", fold))
-    assert list(task.score(embeddings, [3], [16], ["int8"], model="m", digest="1")) == []
-    assert task.notes == ["mteb:LocalSTS: int8 is not scored through mteb"]
+    scores, notes = mtebs(task, embeddings, [3], [16], ["int8", "binary+rescore"])
+    assert scores == []
+    assert notes == [f"mteb:LocalSTS: {name} is not scored through mteb" for name in ("int8", "binary+rescore")]
 
 
 def test_names_and_kinds_that_cannot_be_scored():
     with pytest.raises(UserError, match="did you mean.*SciFact"):
-        mteb_tasks.load("SciFakt")
+        mteb_tasks.find("SciFakt")
+    with pytest.raises(UserError, match=r"unknown mteb task 'qqqqqqq'\n  its \d+ names: mteb available-tasks"):
+        mteb_tasks.find("qqqqqqq")
     with pytest.raises(UserError, match="mteb's kind Summarization"):
-        mteb_tasks.load("SummEvalSummarization.v2")
+        mteb_tasks.load(mteb_tasks.find("SummEvalSummarization.v2"))
+    with pytest.raises(UserError, match="several tasks in one"):
+        mteb_tasks.load(mteb_tasks.find("CQADupstackRetrieval"))
 
 
 def test_data_that_cannot_be_loaded_is_told(monkeypatch):
@@ -176,5 +192,73 @@ def test_data_that_cannot_be_loaded_is_told(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(type(mteb.get_task("STSBenchmark")), "load_data", load_data)
-    with pytest.raises(UserError, match=r"mteb:STSBenchmark: its data could not be loaded \(no route\)"):
-        mteb_tasks.load("STSBenchmark")
+    told = r"task mteb:STSBenchmark: its data cannot be had from the hub: no route\n  put its files into a folder STSB"
+    with pytest.raises(UserError, match=told):
+        official.load("mteb:STSBenchmark")
+
+
+def test_official_tasks_stand_beside_others_and_are_done_once(tmp_path, monkeypatch):
+    data = write_data(tmp_path / "data")
+    write_sts(data / "sts12" / "test.csv", [n % 5 for n in range(9)])  # the registry's name of what mteb calls STS12
+    write_beir(data / "SciFact", {"test": [(f"q{n}", f"d{n}", 1) for n in range(3)]})
+    asked = request(tmp_path, methods=("pretrained",), tasks=("likeness", "mteb:STS12", "mteb:SciFact"))
+    assert not swept(asked).failed
+    assert [cell.status for cell in planned(asked)] == ["done"]
+    rows = results.read(asked.results).rows()
+    assert rows.groupby(["task", "family", "protocol"]).ngroups == 3
+    units = {"mteb:STS12": ("sts", "mteb"), "mteb:SciFact": ("retrieval", "mteb"), "likeness": ("sts", "clean")}
+    for name, (family, protocol) in units.items():
+        own = rows[rows["task"] == name]
+        assert set(own["family"]) == {family} and set(own["protocol"]) == {protocol}
+        assert set(zip(own["layer"], own["dim"], strict=True)) == {(2, 8), (2, 64), (4, 8), (4, 64)}
+
+    same = replace(asked, tasks=("sts12", "SciFact"), protocol="mteb")
+    assert not swept(same).failed
+    ours = results.read(asked.results).rows().set_index(["task", "layer", "dim", "metric"])["value"]
+    for theirs, own, metric in (("mteb:STS12", "sts12", "spearman"), ("mteb:SciFact", "SciFact", "ndcg@10")):
+        for layer, dim in ((2, 8), (4, 64)):
+            assert ours[theirs, layer, dim, metric] == pytest.approx(ours[own, layer, dim, metric], abs=1e-4)
+
+    monkeypatch.setattr(official.Official, "version", "mteb 99")
+    assert "mteb:SciFact: its scorer changed: version mteb" in planned(asked)[0].reason
+    monkeypatch.undo()
+    write_sts(data / "sts12" / "test.csv", [n % 5 for n in range(8)])
+    assert planned(asked)[0].reason == "mteb:STS12: its data changed: 18 -> 16 scored rows"
+
+
+def test_how_much_of_an_official_task_was_trained_on_is_counted(tmp_path):
+    data = write_data(tmp_path / "data")
+    write_sts(data / "sts12" / "test.csv", range(6))
+    texts = tasks.load("sts12", data).splits["test"]
+    write_csv(
+        data / "pairs" / "train.csv", ["anchor", "positive"], texts[["sentence1", "sentence2"]].values[:4].tolist()
+    )
+    asked = request(tmp_path, tasks=("mteb:STS12",))
+    assert not swept(asked).failed
+    [record] = results.read(asked.results).provenance().values()
+    counted = record["scored"][0]["leakage"]
+    assert (counted["leaked_rows"], counted["rows"]) == (8, 12)  # of its texts: mteb keeps its pairs to itself
+    with pytest.raises(UserError, match="mteb scores mteb:STS12 whole"):
+        planned(replace(asked, exclude_leaked=True))
+
+
+def test_a_local_folder_that_cannot_stand_in_is_told(tmp_path):
+    data = tmp_path / "data"
+    write_sts(data / "SciFact" / "test.csv", range(3))
+    with pytest.raises(UserError, match=r"local:SciFact is a sts task with test\n  make it a retrieval task with test"):
+        official.load("mteb:SciFact", data)
+    write_classes(data / "twenty_newsgroups" / "test.csv", [0, 1, 0])
+    with pytest.raises(UserError, match="cannot stand in for clusterings"):
+        official.load("mteb:TwentyNewsgroupsClustering.v2", data)
+
+
+def test_a_classification_from_local_files_fits_on_its_train_rows(tmp_path):
+    fold, embeddings = small.classification()
+    frames = fold.data.splits.items()
+    for split, frame in frames:
+        write_csv(tmp_path / "emotion" / f"{split}.csv", ["text", "label"], frame.values.tolist())
+    theirs = official.load("mteb:EmotionClassification.v2", tmp_path)
+    found = list(official.scorer(theirs).score(theirs, embeddings, [3], [16], ["float32"], "clean"))
+    ours = run(evaluator("classification"), fold, embeddings, layers=[3], dims=[16], protocol="mteb")
+    assert values(found, "accuracy")[3, 16] == pytest.approx(values(ours, "accuracy")[3, 16], abs=0.02)
+    assert set(theirs.score["text"]) == set(fold.score["text"])

@@ -2,7 +2,7 @@
 
 mteb computes the numbers here, so they carry no standard error. What could go wrong when its tasks are looped over
 budgets is kept out:
-    stale scores     no cache is used, and the model is named by its weights' digest
+    stale scores     no cache is used, and the model's revision is its vectors' digest
     averaging        every budget is read from its own result, never through mteb's tables
     clustering       every budget gets a task object with fresh generators; the data is shared, not loaded again
     best of many     cosine metrics are read, never the best over five similarity functions
@@ -10,22 +10,24 @@ budgets is kept out:
 """
 
 import copy
+import hashlib
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
 
-from mipic_bench.errors import UserError, raise_all, unknown
-from mipic_bench.evaluators import Score, problems
+from mipic_bench.errors import UserError, unknown
+from mipic_bench.evaluators import Score
 from mipic_bench.evaluators._cosine import Vectors, unit_prefix
 from mipic_bench.evaluators._precision import read_back
+from mipic_bench.tasks.local import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from mipic_bench.embed import Embeddings
@@ -46,78 +48,80 @@ FAMILIES: Mapping[str, str] = {
 }
 PRECISIONS = ("float32", "binary")  # int8 would need texts to take its limits from, which mteb does not name
 _BATCH = 1024  # texts per look-up
-LookUp = Callable[[Sequence[str]], Vectors]
+LookUp = Callable[[Sequence[str], str, str | None], Vectors]  # texts, mteb's split, "query" or "document" or None
 
 
-@dataclass
+@dataclass(frozen=True)
+class Asked:
+    """The distinct texts that mteb looks up, in its order.
+
+    Attributes:
+        texts: all of them.
+        scored: those of the scored split; the others are fitted on.
+        queries: those of `scored` that are searched for, in retrieval.
+    """
+
+    texts: tuple[str, ...]
+    scored: tuple[str, ...]
+    queries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MtebTask:
     """An mteb task with its data loaded.
 
     Attributes:
         name: mteb's name of the task.
         family: our family.
-        split: the split that is scored.
-        digest: what identifies the data and the scorer: dataset, revision, mteb's version.
-        notes: sentences for the user; `score` adds to them.
+        split: the split that is scored, in mteb's name.
+        source: the dataset and its revision, as mteb pins it.
+        task: mteb's own object.
+        notes: sentences for the user.
     """
 
     name: str
     family: str
     split: str
-    digest: str
+    source: str
     task: Any
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
-    def texts(self) -> list[str]:
-        """Return the distinct texts that mteb will ask for, found by running the task once on random vectors."""
-        seen: dict[str, None] = {}
+    @cached_property
+    def asked(self) -> Asked:
+        """The texts that mteb will look up, found by running the task once on random vectors."""
+        seen: dict[str, dict[str, None]] = {"texts": {}, "scored": {}, "queries": {}}
 
-        def look_up(texts: Sequence[str]) -> Vectors:
-            seen.update(dict.fromkeys(texts))
-            return np.stack([np.random.default_rng(crc32(text.encode())).normal(size=4) for text in texts]).astype(
-                np.float32
-            )
+        def look_up(texts: Sequence[str], split: str, prompt: str | None) -> Vectors:
+            kinds = {"texts": True, "scored": split == self.split, "queries": prompt == "query"}
+            for kind in [kind for kind, holds in kinds.items() if holds]:
+                seen[kind].update(dict.fromkeys(texts))
+            draws = [np.random.default_rng(crc32(text.encode())).normal(size=4) for text in texts]
+            return np.stack(draws).astype(np.float32)
 
         self._run(look_up, {"name": "mipic-bench/texts", "revision": "none", "embed_dim": 4})
-        return list(seen)
+        return Asked(**{kind: tuple(texts) for kind, texts in seen.items()})
 
     def score(
-        self,
-        embeddings: "Embeddings",
-        layers: Sequence[int],
-        dims: Sequence[int],
-        precisions: Sequence[str],
-        *,
-        model: str,
-        digest: str,
+        self, embeddings: "Embeddings", layers: Sequence[int], dims: Sequence[int], precisions: Sequence[str]
     ) -> Iterator[Score]:
         """Run the task at every budget on unit-length cuts.
 
         Args:
-            embeddings: the vectors of `texts()`.
+            embeddings: the vectors of every text of `asked`.
             layers: layers to score.
             dims: widths to score.
-            precisions: storage precisions; int8 and binary+rescore are left out with a note.
-            model: the model's name, for mteb's record.
-            digest: the digest of the model's weights; it becomes the revision.
+            precisions: of `PRECISIONS`.
 
         Yields:
             The scores, with a standard error of nan; `n` is the number of scored rows or queries.
-
-        Raises:
-            UserError: a budget that does not exist.
         """
-        raise_all(list(problems(embeddings, layers, dims, precisions)))
-        for precision in precisions:
-            if precision not in PRECISIONS:
-                self.notes.append(f"mteb:{self.name}: {precision} is not scored through mteb")
-        kept = [precision for precision in precisions if precision in PRECISIONS]
         for layer in layers:
-            for precision in kept:
+            digest = hashlib.sha256(np.ascontiguousarray(embeddings.at(layer)).data).hexdigest()
+            for precision in precisions:
                 vectors = read_back(embeddings.at(layer), precision)
                 for dim in sorted(set(dims)):
                     budget = {"layer": layer, "dim": dim, "precision": precision}
-                    meta = {"name": f"mipic-bench/{model}", "revision": digest, "embed_dim": dim}
+                    meta = {"name": "mipic-bench/cuts", "revision": digest, "embed_dim": dim}
                     found = self._run(partial(_cut, embeddings, vectors, dim), {**meta, "experiment_kwargs": budget})
                     for metric, value in self._values(found).items():
                         yield Score(layer, dim, precision, metric, value, nan, self.rows())
@@ -134,11 +138,7 @@ class MtebTask:
         """Return the number of scored rows, or queries, over all subsets."""
         data = self.task.dataset
         subsets = list(data.values()) if self.split not in data else [data]
-        parts = [subset[self.split] for subset in subsets]
-        return sum(
-            len(part["relevant_docs"]) if FAMILIES[self.task.metadata.type] == "retrieval" else len(part)
-            for part in parts
-        )
+        return sum(_length(subset[self.split], self.family) for subset in subsets)
 
     def _run(self, look_up: LookUp, meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Evaluate a copy of the task with fresh generators; return the scores of each subset."""
@@ -148,7 +148,7 @@ class MtebTask:
         task = copy.copy(self.task)
         task.rng_state, task.np_rng = random.Random(task.seed), np.random.default_rng(task.seed)
         task.filter_eval_splits([self.split])
-        with _global_generators_kept(), warnings.catch_warnings():
+        with _global_generators_kept(), _without_bars(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # its probes stop at 100 steps by design
             warnings.simplefilter("ignore", UndefinedMetricWarning)  # precision of classes that are never guessed
             result = mteb.evaluate(
@@ -163,54 +163,76 @@ class MtebTask:
         return scores
 
 
-def load(task: Any, split: str = "test") -> MtebTask:
-    """Load an mteb task and its data.
+def load(task: Any, split: str = "test", dataset: Callable[[Any, str], Any] | None = None) -> MtebTask:
+    """Load the data of an mteb task.
 
     Args:
-        task: a name of mteb's registry, or a task object (the way to run local data).
-        split: scored when the task has it, else the first it is evaluated on, with a note.
+        task: mteb's object.
+        split: "test" or "dev"; where the task is not evaluated on it, the first that it is evaluated on, with a note.
+        dataset: from the task and mteb's name of the split to data in mteb's form; None to let mteb read its own.
 
     Raises:
-        UserError: an unknown name, a kind of task we cannot cut, data that cannot be loaded.
+        UserError: a kind of task we cannot cut, data that cannot be loaded.
     """
-    found = _by_name(task) if isinstance(task, str) else task
-    name, kind = found.metadata.name, found.metadata.type
+    name, kind, splits = task.metadata.name, task.metadata.type, task.eval_splits
     where = f"task mteb:{name}"
-    if kind not in FAMILIES:
-        fix = f"give one of these kinds: {', '.join(FAMILIES)}"
-        raise UserError(where, f"it is of mteb's kind {kind}, which is not scored at budgets", fix)
+    if kind not in FAMILIES or task.is_aggregate or task.metadata.modalities != ["text"]:
+        what = "several tasks in one" if task.is_aggregate else f"of mteb's kind {kind}"
+        fix = f"give a task of texts, of one of these kinds: {', '.join(FAMILIES)}"
+        raise UserError(where, f"it is {what}, which is not scored at budgets", fix)
     notes = []
-    if split not in found.eval_splits:
-        notes.append(f"mteb:{name} is evaluated on {', '.join(found.eval_splits)}: {found.eval_splits[0]} is scored")
-        split = found.eval_splits[0]
-    if not found.data_loaded:
-        try:
-            found.load_data()
-        except (OSError, ValueError, RuntimeError) as error:
-            fix = "fetch it once with the network, or give a local task"
-            raise UserError(where, f"its data could not be loaded ({error})", fix) from error
+    named = [theirs for theirs in splits if SPLIT_NAMES.get(theirs, theirs) == split]
+    if not named:
+        notes.append(f"mteb:{name} is evaluated on {', '.join(splits)}: {splits[0]} is scored")
     if kind == "Retrieval":
         notes.append(f"mteb:{name}: map is over mteb's 1,000 best documents")
-    return MtebTask(name, FAMILIES[kind], split, _digest(found), found, notes)
+    scored = [*named, *splits][0]
+    if dataset is not None:
+        task.dataset, task.data_loaded = dataset(task, scored), True
+    _fetch(task, where)
+    data = task.metadata.dataset
+    return MtebTask(name, FAMILIES[kind], scored, f"{data['path']}@{data['revision']}", task, tuple(notes))
 
 
-def _by_name(name: str) -> Any:
+def find(name: str) -> Any:
+    """Return the task object that mteb has under a name.
+
+    Raises:
+        UserError: it has none.
+    """
     import mteb
 
     try:
         return mteb.get_task(name)
     except KeyError:
-        raise unknown("mteb task", name, [task.metadata.name for task in mteb.get_tasks()], "--task") from None
+        names = [task.metadata.name for task in mteb.get_tasks()]
+        error = unknown("mteb task", name, names, "--task")
+        listed = f"its {len(names)} names: mteb available-tasks"
+        fix = error.fix if error.fix.startswith("did you mean") else listed
+        raise UserError(error.where, error.what, fix) from None
 
 
-def _digest(task: Any) -> str:
-    import mteb
+def _fetch(task: Any, where: str) -> None:
+    """Let mteb load the data of a task, unless it has it."""
+    from datasets.exceptions import DatasetsError
 
-    data = task.metadata.dataset
-    return f"mteb {mteb.__version__}: {data['path']}@{data['revision']}"
+    try:
+        task.load_data()  # returns at once when the data is there
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        reason = str(error).split("\n")[0]
+        fix = f"put its files into a folder {task.metadata.name} and name the folder above it with --data"
+        raise UserError(where, f"its data cannot be had from the hub: {reason}", fix) from error
 
 
-def _cut(embeddings: "Embeddings", vectors: Vectors, dim: int, texts: Sequence[str]) -> Vectors:
+def _length(part: Any, family: str) -> int:
+    """Return the rows of a split; a single row may hold them all as lists, as mteb's first pair tasks have it."""
+    if family == "retrieval":
+        return len(part["relevant_docs"])
+    lists = [value for value in part[0].values() if isinstance(value, list)] if len(part) == 1 else []
+    return len(lists[0]) if lists else len(part)
+
+
+def _cut(embeddings: "Embeddings", vectors: Vectors, dim: int, texts: Sequence[str], *_: object) -> Vectors:
     return unit_prefix(vectors[embeddings.rows(texts)], dim)
 
 
@@ -229,8 +251,9 @@ def _encoder(look_up: LookUp, meta: Mapping[str, Any]) -> Any:
         def __init__(self) -> None:
             self.model = None
 
-        def encode(self, inputs: Any, **_: Any) -> Vectors:
-            return look_up([text for batch in inputs for text in batch["text"]])
+        def encode(self, inputs: Any, *, hf_split: str, prompt_type: Any = None, **_: Any) -> Vectors:
+            prompt = None if prompt_type is None else str(getattr(prompt_type, "value", prompt_type))
+            return look_up([text for batch in inputs for text in batch["text"]], hf_split, prompt)
 
     return Cuts()
 
@@ -247,3 +270,17 @@ def _global_generators_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the progress bars of `datasets` off: one would come for every budget."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
