@@ -28,7 +28,8 @@ from mipic_bench.errors import UserError
 if TYPE_CHECKING:
     from mipic_bench.backbones import Backbone
 
-FORMAT = 1
+FORMAT = 1  # of kept weights
+TRAINING_FORMAT = 2  # of an unfinished training; 2: the embedding table holds the rows in use
 UNFINISHED, KEPT = "unfinished", "checkpoints"
 MARK, KEPT_MARK = "training.json", "checkpoint.json"
 _SHARE = 20  # writing takes at most one part in so many of the time
@@ -56,7 +57,7 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_separate(tensors), path)
         _sync(path)
-        head = {"format": FORMAT, "tensors": path.name, "sha256": file_digest(path), "record": dict(record)}
+        head = {"format": TRAINING_FORMAT, "tensors": path.name, "sha256": file_digest(path), "record": dict(record)}
         commit.write(folder / MARK, json.dumps(head, ensure_ascii=False).encode())
     except (OSError, SafetensorError, UserError) as error:
         with suppress(OSError):
@@ -88,7 +89,7 @@ def peek(folder: Path) -> dict[str, Any] | None:
         head = json.loads((folder / MARK).read_bytes())
     except (OSError, ValueError):
         return None
-    whole = isinstance(head, dict) and head.get("format") == FORMAT and {"tensors", "sha256", "record"} <= set(head)
+    whole = isinstance(head, dict) and head.get("format") == TRAINING_FORMAT and {"tensors", "sha256", "record"} <= set(head)
     return head if whole and Path(str(head["tensors"])).name == head["tensors"] else None
 
 

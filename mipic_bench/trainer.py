@@ -20,6 +20,7 @@ from mipic_bench.memory import keep_freed
 from mipic_bench.objectives import Term
 from mipic_bench.recipe import Resolved, Training
 from mipic_bench.states import States
+from mipic_bench.vocabulary import only_used_rows
 
 VERSION = 2  # raised by hand when the numbers of training change: part of every key
 
@@ -108,29 +109,34 @@ def train(
     batches = Batches(backbone, corpus, settings, seed)
     if any(term.needs_teacher for term in recipe.terms.values()):
         batches.teacher = teacher_vectors(backbone, batches.texts, settings.max_length)
-    objective = Objective(backbone, recipe, seed)
-    optimizer = make_optimizer(objective, settings)
     steps = step_count(len(batches), settings)
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    objective.train()
-    resumed = saver.resume(objective, optimizer, accelerator.scaler) if saver else None
-    history = History(**resumed["history"]) if resumed else History()
-    start = perf_counter() - history.seconds
-    for window in _windows(batches, settings, steps, history.steps):
-        step = history.steps + 1
-        set_rate(optimizer, settings, step, steps)
-        due = step % log_every == 0 or step in (1, steps)
-        entry = _step(objective, optimizer, window, recipe.terms, settings, accelerator, step, diagnostics and due)
-        history.pairs += sum(len(batch.same) for batch in window)
-        history.steps, history.seconds = step, perf_counter() - start
-        if due:
-            history.entries.append(entry)
-        if saver is not None:
-            saver.offer(objective, optimizer, accelerator.scaler, {"history": vars(history)}, last=step == steps)
-        if on_step is not None:
-            on_step(step, steps, entry)
+    with only_used_rows(backbone, batches, _shrunk(settings, steps)):
+        objective = Objective(backbone, recipe, seed)
+        objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, settings))
+        objective.train()
+        resumed = saver.resume(objective, optimizer, accelerator.scaler) if saver else None
+        history = History(**resumed["history"]) if resumed else History()
+        start = perf_counter() - history.seconds
+        for window in _windows(batches, settings, steps, history.steps):
+            step = history.steps + 1
+            set_rate(optimizer, settings, step, steps)
+            due = step % log_every == 0 or step in (1, steps)
+            entry = _step(objective, optimizer, window, recipe.terms, settings, accelerator, step, diagnostics and due)
+            history.pairs += sum(len(batch.same) for batch in window)
+            history.steps, history.seconds = step, perf_counter() - start
+            if due:
+                history.entries.append(entry)
+            if saver is not None:
+                saver.offer(objective, optimizer, accelerator.scaler, {"history": vars(history)}, last=step == steps)
+            if on_step is not None:
+                on_step(step, steps, entry)
     backbone.eval()
     return history
+
+
+def _shrunk(settings: Training, steps: int) -> float:
+    """Return what weight decay multiplies a weight without a gradient by, over all steps."""
+    return math.prod(1 - rate(settings, step, steps) * settings.weight_decay for step in range(1, steps + 1))
 
 
 def step_count(batches: int, settings: Training) -> int:
