@@ -200,7 +200,7 @@ class Inputs:
     def _whole(self, name: str) -> tasks.Fold:
         if name.startswith(official.PREFIX):
             return official.load(name, self.request.data, self.request.split)
-        return tasks.fold(tasks.load(name, self.request.data), self.request.split)
+        return tasks.fold(tasks.load(name, self.request.data), self.request.split, self.request.protocol)
 
     def _seen(self, fold: tasks.Fold) -> tasks.Fold:
         """Return a task as it is scored: without its leaked rows, if that is asked for."""

@@ -37,6 +37,23 @@ def test_without_dev_a_fixed_tenth_of_train_is_tuned_on_and_not_fitted(tmp_path)
     pd.testing.assert_frame_equal(fold.tune, tasks.fold(tasks.load("c", tmp_path)).tune)
 
 
+@pytest.mark.parametrize("protocol", ["paper", "mteb"])
+def test_other_protocols_fit_on_all_of_train(tmp_path, protocol):
+    for name, write in (("c", write_classes), ("p", write_pairs)):
+        write(tmp_path / name / "train.csv", [n % 2 for n in range(40)], word="train")
+        write(tmp_path / name / "dev.csv", [n % 2 for n in range(20)], word="dev")
+        only_dev = tasks.fold(tasks.load(name, tmp_path), protocol=protocol)
+        assert (only_dev.split, sizes(only_dev)) == ("dev", (40, None, 20))
+        (tmp_path / name / "dev.csv").rename(tmp_path / name / "test.csv")
+        data = tasks.load(name, tmp_path)
+        assert sizes(tasks.fold(data, protocol=protocol)) == (40, None, 20)
+        assert tasks.fold(data, protocol=protocol).notes == ()
+        cut = tasks.fold(data, "dev", protocol)  # what is scored is never fitted on
+        assert cut.fit is not None and len(cut.fit) + len(cut.score) == 40
+    write_pairs(tmp_path / "t" / "test.csv", [0, 1, 1])
+    assert tasks.fold(tasks.load("t", tmp_path), protocol=protocol).notes == ()
+
+
 def test_without_test_dev_is_scored_and_train_tuned_on(tmp_path):
     write_pairs(tmp_path / "p" / "train.csv", [n % 2 for n in range(100)], word="train")
     write_pairs(tmp_path / "p" / "dev.csv", [n % 2 for n in range(30)])

@@ -9,12 +9,13 @@ from mipic_bench.tasks._cut import cut
 _TENTH = {"fit": 9, "tune": 1}
 
 
-def fold(data: TaskData, split: str = "test") -> Fold:
+def fold(data: TaskData, split: str = "test", protocol: str = "clean") -> Fold:
     """Choose the rows to fit, tune and score.
 
     Scored is the split asked for. A task without a test split has its dev split scored; asked for a dev split that it lacks, a fixed
     tenth of train. Probes are fitted on train and thresholds tuned on dev; where dev is missing or scored, on a fixed tenth of
     train, which is then not fitted on. Without train, thresholds come from dev alone. STS, retrieval and clustering need neither.
+    Protocols other than `clean` tune on no rows of their own, so they fit on the whole of train.
 
     Raises:
         UserError: no split that could be scored, or a classification task without rows to fit a probe on.
@@ -22,7 +23,7 @@ def fold(data: TaskData, split: str = "test") -> Fold:
     if split not in ("test", "dev"):
         raise unknown("split", split, ("test", "dev"), f"task {data.name}")
     if data.family in ("pair", "classification"):
-        return _fitted(data, split)
+        return _fitted(data, split, protocol == "clean")
     return _plain(data, split)
 
 
@@ -33,12 +34,12 @@ def _plain(data: TaskData, split: str) -> Fold:
     return Fold(data, scored, train, tune, score, notes)
 
 
-def _fitted(data: TaskData, split: str) -> Fold:
+def _fitted(data: TaskData, split: str, tuned: bool) -> Fold:
     scored, train, score, notes = _scored(data, split)
     dev = data.splits.get("dev") if scored == "test" else None
     if train is None:
-        return _without_train(data, scored, dev, score, notes)
-    if dev is None:
+        return _without_train(data, scored, dev, score, notes, tuned)
+    if dev is None and tuned:
         return _cut_train(data, scored, train, score, notes)
     return Fold(data, scored, train, dev, score, notes)
 
@@ -70,13 +71,16 @@ def _cut_train(data: TaskData, scored: str, train: pd.DataFrame, score: pd.DataF
 
 
 def _without_train(
-    data: TaskData, scored: str, dev: pd.DataFrame | None, score: pd.DataFrame, notes: tuple[str, ...]
+    data: TaskData, scored: str, dev: pd.DataFrame | None, score: pd.DataFrame, notes: tuple[str, ...], tuned: bool
 ) -> Fold:
     if data.family == "classification":
         if dev is None:
             fix = "add a train split, or put all rows into one file named all, which is then cut 80/10/10"
             raise UserError(f"task {data.name}", f"no rows to fit a probe on: it has {_there(data)}", fix)
-        return _cut_train(data, scored, dev, score, (*notes, f"{data.name} has no train split: dev stands in for it"))
+        notes = (*notes, f"{data.name} has no train split: dev stands in for it")
+        return _cut_train(data, scored, dev, score, notes) if tuned else Fold(data, scored, dev, None, score, notes)
+    if not tuned:
+        return Fold(data, scored, None, dev, score, notes)
     if dev is None:
         note = f"{data.name} has no split to choose a threshold on: only threshold-free numbers are scored"
         return Fold(data, scored, None, None, score, (*notes, note))
