@@ -40,7 +40,7 @@ def _scored(record: Mapping[str, Any], rows: pd.DataFrame) -> Iterator[list[str]
     for protocol in dict.fromkeys(str(entry["protocol"]) for entry in entries):
         own = [entry for entry in entries if entry["protocol"] == protocol]
         words = ["--task", ",".join(str(entry["task"]) for entry in own)]
-        if any(entry["source"].startswith("local:") for entry in own):
+        if any(str(entry.get("source", "")).startswith("local:") for entry in own):
             words += ["--data", "DIR"]
         # a set without a test split is scored on dev all the same
         if all(entry["split"] == "dev" for entry in own):

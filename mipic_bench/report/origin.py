@@ -8,6 +8,7 @@ import pandas as pd
 from mipic_bench.alike import flat
 from mipic_bench.quality import View
 from mipic_bench.report import Block, Bullets, Material, Prose, Section, Shown
+from mipic_bench.reproduce import commands
 from mipic_bench.tables import Column, Table
 
 
@@ -40,6 +41,7 @@ class Origin(Section):
                 Table("recipes", "What each ablation changes in the recipe of its base method", recipes, columns)
             )
         yield Shown(_runs(view), open=False)
+        yield Shown(_commands(view), open=False)
 
 
 def _runs(view: View) -> Table:
@@ -65,6 +67,19 @@ def _runs(view: View) -> Table:
         Column("rows_sha256", "rows' sha256"),
     )
     return Table("runs", "Every run", pd.DataFrame(lines), columns)
+
+
+def _commands(view: View) -> Table:
+    """The command that makes each run again."""
+    known = {run: rows for run, rows in view.given.groupby("run", observed=True)}
+    lines = [
+        {"run": run, "command": command}
+        for run, record in sorted(view.provenance.items())
+        if run in known and record.get("recipe")
+        for command in commands(record, known[run])
+    ]
+    columns = (Column("run", "run"), Column("command", "command", "words"))
+    return Table("commands", "How to make each run again (DIR: the folder of datasets)", pd.DataFrame(lines), columns)
 
 
 def _device(record: Mapping[str, Any]) -> str:
