@@ -1,10 +1,11 @@
 """Commands about one model: `export` a budget of a run, `evaluate` a model as it is, `profile` what budgets cost."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mipic_bench.errors import UserError
 from mipic_bench.options import (
     MACHINE,
     SCORE,
@@ -26,7 +27,13 @@ from mipic_bench.options import (
     TaskOption,
 )
 from mipic_bench.output import console, print_json
+from mipic_bench.parsing import funnels as stages
 from mipic_bench.parsing import numbers, pieces
+
+if TYPE_CHECKING:
+    from mipic_bench.parsing import Stages
+    from mipic_bench.progress import Reporter
+    from mipic_bench.request import Cell, Inputs, Request
 
 LengthOption = Annotated[int | None, typer.Option("--max-length", help="Tokens kept of a text.", rich_help_panel=SCORE)]
 
@@ -80,6 +87,14 @@ def evaluate(
     dims: DimsOption = None,
     layers: LayersOption = None,
     precision: PrecisionOption = None,
+    funnel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--funnel",
+            help="Instead of scoring budgets, search: '16:200,64:50,384' ranks by width 16, keeps 200, and so on.",
+            rich_help_panel=SCORE,
+        ),
+    ] = None,
     max_length: LengthOption = None,
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
@@ -96,8 +111,13 @@ def evaluate(
         mipic-bench evaluate ./my-model --suite quick --name mine
 
         mipic-bench evaluate mipic--minilm--toy--s0 --task stsb --data DIR
+
+        mipic-bench evaluate minilm --task scifact --data DIR --funnel 16:200,64:50,384
     """
-    dim_list, layer_list = numbers("--dims", dims), numbers("--layers", layers)
+    dim_list, layer_list, funnels = numbers("--dims", dims), numbers("--layers", layers), stages(funnel)
+    if funnels and (dim_list or precision or protocol != "clean"):
+        what = "searches by the funnel's own widths in float32; --dims, --precision or --protocol was given too"
+        raise UserError("--funnel", what, "leave these out")
     from mipic_bench.commands_run import show
     from mipic_bench.evaluating import evaluation, notes
     from mipic_bench.progress import Reporter
@@ -129,12 +149,31 @@ def evaluate(
     )
     for note in notes(request, inputs, cells):
         reporter.say(f"note: {note}")
+    if funnels:
+        _search(cells[0], request, inputs, funnels, reporter, as_json)
+        return
     summary = sweep(cells, request, inputs, reporter)
     if not summary.signal:
         show(cells, request, inputs, as_json=as_json, draw=False)
     for outcome in summary.failed:
         reporter.say(f"failed: {outcome.run}: {outcome.reason}")
     raise typer.Exit(summary.exit_code)
+
+
+def _search(
+    cell: "Cell", request: "Request", inputs: "Inputs", funnels: "list[Stages]", reporter: "Reporter", as_json: bool
+) -> None:
+    """Search through funnels, and print and write what they keep and save."""
+    from mipic_bench.funnels import search, tables, write
+
+    frame = search(cell, request, inputs, funnels, reporter)
+    path = write(frame, request.results)
+    if as_json:
+        print_json(frame)
+        return
+    for shown in tables(frame):
+        console().print(shown)
+    console().print(f"funnels: {path}", soft_wrap=True)
 
 
 def profile(

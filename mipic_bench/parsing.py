@@ -80,6 +80,28 @@ def rates(values: Sequence[str]) -> dict[str, float]:
     return found
 
 
+Stages = tuple[tuple[int, ...], tuple[int, ...]]  # the widths of a funnel, and how many documents all but the last keep
+
+
+def funnels(values: Sequence[str] | None) -> list[Stages]:
+    """Read funnels, "16:200,64:50,384" each: rank by width 16, keep 200, rank these by 64, keep 50, rank these by 384.
+
+    Raises:
+        UserError: it is not that.
+    """
+    found = []
+    for value in values or ():
+        *stages, last = [part.strip().split(":") for part in value.split(",")]
+        if not (all(len(stage) == 2 for stage in stages) and len(last) == 1) or not all(
+            _whole(number) for stage in (*stages, last) for number in stage
+        ):
+            what = f"'{value}' is not WIDTH:KEPT,...,WIDTH"
+            raise UserError("--funnel", what, "write --funnel 16:200,64:50,384; repeat the option for another funnel")
+        widths, kept = [int(stage[0]) for stage in (*stages, last)], [int(stage[1]) for stage in stages]
+        found.append((tuple(widths), tuple(kept)))
+    return found
+
+
 def cluster(address: str) -> str:
     """Read "dask://HOST:PORT" as HOST:PORT; empty stays empty.
 

@@ -105,7 +105,7 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
         stopping.Stopped: the user wants to stop.
     """
     folds = [inputs.folds[name] for name in cell.tasks]
-    parts = [_part(part, folds, request, inputs, reporter) for part in cell.parts]
+    parts = [read_part(part, folds, request, inputs, reporter) for part in cell.parts]
     start = perf_counter()
     errors: list[ScoringError] = []
     read = [view for part in parts for view in part.views]
@@ -131,8 +131,8 @@ class Part:
     seconds: float
 
 
-def _part(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter) -> Part:
-    """Load and train one model, and read out every text."""
+def read_part(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter) -> Part:
+    """Load one model, train it unless its weights were kept, and read out every text of some tasks."""
     backbone = _loaded(cell, request, inputs)
     training = _trained(cell, backbone, request, inputs, reporter) if cell.recipe.trains else {}
     start = perf_counter()

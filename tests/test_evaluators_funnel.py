@@ -1,15 +1,24 @@
 """Funnel retrieval: what it finds, what it costs, what is refused."""
 
+import json
+
 import evaluator_folds as small
 import numpy as np
+import pandas as pd
 import pytest
+from command_line import caller
 from evaluator_folds import run, values
+from small_sweeps import request, write_data
+from task_files import write_beir
 
 from mipic_bench.embed import Embeddings
 from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.evaluators import evaluator
 from mipic_bench.evaluators._ranking import per_query
 from mipic_bench.evaluators.funnel import funnel
+from mipic_bench.funnels import search
+from mipic_bench.plan import Inputs, plan
+from mipic_bench.progress import Reporter
 
 
 def exact(fold, embeddings, layer=3, dim=16):
@@ -91,3 +100,57 @@ def test_documents_without_direction_are_refused():
     array[embeddings.index["text d0"], :4] = 0
     with pytest.raises(UserError, match="no direction at width 4"):
         funnel(fold, Embeddings(embeddings.index, {3: array}), 3, [4, 16], [10])
+
+
+@pytest.fixture
+def searched(capsys, monkeypatch, tmp_path):
+    """Return a function that calls `evaluate` with more words, on a small task of documents."""
+    monkeypatch.chdir(tmp_path)
+    write_beir(tmp_path / "data" / "found", {"test": [(f"q{n}", f"d{n}", 1) for n in range(3)]})
+    call = caller(capsys, monkeypatch)
+    words = ("evaluate", "tiny", "--data", "data", "--task", "found", "--dtype", "float32")
+    return lambda *more: call(*words, *more)
+
+
+def test_the_command_searches_prints_and_writes(searched, tmp_path):
+    answer = searched("--funnel", "4:3,16:2,64", "--funnel", "64", "--json")
+    assert answer.code == 0, answer.err
+    rows = pd.DataFrame(json.loads(answer.out))
+    assert set(zip(rows["funnel"], rows["layer"], strict=True)) == {("4:3,16:2,64", 4), ("64", 4)}
+    assert set(rows["metric"]) == set(evaluator("retrieval").metrics)
+    assert (rows.loc[rows["funnel"] == "64", "lost"] == 0).all()
+    assert set(rows["multiply_adds"]) == {4 * 4 + 3 * 12 + 2 * 48, 4 * 64}
+    answer = searched("--funnel", "8:2,64", "--layers", "2", "--task", "toy-sts")  # which is no search, and left out
+    assert "Funnels: quality" in answer.out and "8:2,64" in answer.out
+    [path] = (tmp_path / "results" / "funnels").glob("*.csv")
+    assert pd.read_csv(path)["funnel"].nunique() == 3
+    assert not (tmp_path / "results" / "runs").exists()  # what it finds are no rows
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--funnel", "16:200,64:50"), "'16:200,64:50' is not WIDTH:KEPT,...,WIDTH"),
+        (("--funnel", "16:200,96"), "widths are [16, 96]; they must ascend within 1..64"),
+        (("--funnel", "8:2,16:4,64"), "shortlists are [2, 4]; they must fall"),
+        (("--funnel", "8:2,64", "--dims", "8"), "leave these out"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_encoded(searched, words, told):
+    answer = searched(*words)
+    assert answer.code == 2 and told in answer.err and "encode" not in answer.err
+
+
+def test_a_funnel_needs_a_retrieval_task(capsys, monkeypatch):
+    answer = caller(capsys, monkeypatch)("evaluate", "tiny", "--task", "toy-sts", "--funnel", "8:2,64")
+    assert answer.code == 2 and "none of these is a retrieval task: toy-sts" in answer.err
+
+
+def test_a_method_with_a_model_per_width_has_no_funnel(tmp_path):
+    write_data(tmp_path / "data")
+    write_beir(tmp_path / "data" / "found", {"test": [(f"q{n}", f"d{n}", 1) for n in range(3)]})
+    asked = request(tmp_path, methods=("single-dim",), tasks=("found",))
+    inputs = Inputs(asked)
+    [cell] = plan(asked, inputs)
+    with pytest.raises(UserError, match="vectors of its own for each width"):
+        search(cell, asked, inputs, [((8, 64), (2,))], Reporter(quiet=True))

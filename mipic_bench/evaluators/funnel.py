@@ -75,7 +75,7 @@ def funnel(
     Raises:
         UserError: widths or shortlists that make no funnel, or a task that is not retrieval.
     """
-    raise_all(_problems(fold, embeddings, layer, widths, shortlists))
+    raise_all([*_misfits(fold, embeddings, layer), *problems(widths, shortlists, embeddings.width)])
     index = build(fold, embeddings, [])
     documents, queries = embeddings.at(layer)[index.rows_in_order()], embeddings.at(layer)[index.queries]
     sizes = [min(size, len(documents)) for size in shortlists]
@@ -98,28 +98,30 @@ def funnel(
     )
 
 
-def _problems(
-    fold: "Fold", embeddings: "Embeddings", layer: int, widths: Sequence[int], shortlists: Sequence[int]
-) -> list[UserError]:
-    problems = []
-    if fold.data.family != "retrieval":
-        what = f"a funnel searches documents; the task is of the family {fold.data.family}"
-        problems.append(UserError(f"task {fold.data.name}", what, "give a retrieval task"))
-    if layer not in embeddings.layers:
-        at_hand = ", ".join(map(str, embeddings.layers))
-        problems.append(
-            UserError("funnel", f"layer {layer} was not encoded; encoded: {at_hand}", "ask for one of these")
-        )
-    if not widths or list(widths) != sorted(set(widths)) or not 1 <= widths[0] <= widths[-1] <= embeddings.width:
-        what = f"widths are {list(widths)}; they must ascend within 1..{embeddings.width}"
-        problems.append(UserError("funnel", what, "start small and end at the width to rank by"))
+def problems(widths: Sequence[int], shortlists: Sequence[int], width: int) -> list[UserError]:
+    """Return why widths and shortlists make no funnel on vectors of some width; nothing when they do."""
+    found = []
+    if not widths or list(widths) != sorted(set(widths)) or not 1 <= widths[0] <= widths[-1] <= width:
+        what = f"widths are {list(widths)}; they must ascend within 1..{width}"
+        found.append(UserError("funnel", what, "start small and end at the width to rank by"))
     if len(shortlists) != len(widths) - 1:
         what = f"{len(widths)} widths and {len(shortlists)} shortlists"
-        problems.append(UserError("funnel", what, "give one shortlist size for each width but the last"))
+        found.append(UserError("funnel", what, "give one shortlist size for each width but the last"))
     if list(shortlists) != sorted(shortlists, reverse=True) or any(size < 1 for size in shortlists):
         what = f"shortlists are {list(shortlists)}; they must fall and be at least 1"
-        problems.append(UserError("funnel", what, "keep fewer documents at each stage"))
-    return problems
+        found.append(UserError("funnel", what, "keep fewer documents at each stage"))
+    return found
+
+
+def _misfits(fold: "Fold", embeddings: "Embeddings", layer: int) -> list[UserError]:
+    found = []
+    if fold.data.family != "retrieval":
+        what = f"a funnel searches documents; the task is of the family {fold.data.family}"
+        found.append(UserError(f"task {fold.data.name}", what, "give a retrieval task"))
+    if layer not in embeddings.layers:
+        at_hand = ", ".join(map(str, embeddings.layers))
+        found.append(UserError("funnel", f"layer {layer} was not encoded; encoded: {at_hand}", "ask for one of these"))
+    return found
 
 
 class _Search:
