@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mipic_bench import backbones, checkpoint, mapping, model_card, results
+from mipic_bench import backbones, checkpoint, mapping, model_card, results, views
 from mipic_bench.backbones import Backbone
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.mapping import Affine
@@ -50,7 +50,7 @@ def export(
         dim: width to keep, 1..width.
         out: the folder to write; it must not be there, or be empty.
         backbone: where the weights of a run without training are, if they came from a local folder.
-        data: a folder of local corpora, where a post-hoc transform is fitted again.
+        data: a folder of local corpora, where a post-hoc transform that was not kept is fitted again.
         offline: never ask the hub.
 
     Returns:
@@ -70,7 +70,8 @@ def export(
     loaded = load(folder, name, record, dim, backbone, offline)
     maps = mapping.cut(loaded.shape.width, dim)
     if "posthoc" in record["recipe"]:
-        maps = mapping.as_maps(*mapping.fitted_again(record, loaded, layer, data), dim)
+        transform = mapping.fitted(record, loaded, layer, views.kept_transform(folder, name), data)
+        maps = mapping.as_maps(transform, loaded.shape.width, dim)
     max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
     with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:
         written = Path(scratch) / "model"

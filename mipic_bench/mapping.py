@@ -1,4 +1,4 @@
-"""A post-hoc transform as affine maps, so that sentence-transformers can run it: fitted anew, as it was for the scores."""
+"""A post-hoc transform as affine maps, so that sentence-transformers can run it; kept, or fitted again as it was for the scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mipic_bench import corpora, views
+from mipic_bench import checkpoint, corpora, views
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
-from mipic_bench.posthoc import Fitted, LinearMap, transforms
+from mipic_bench.posthoc import Fitted, LinearMap, kept, transforms
 from mipic_bench.posthoc.adaptor import Adapted
 
 _CLOSE = 1e-4  # of a vector's length: how well an affine map must repeat a transform
@@ -38,26 +38,28 @@ def cut(width: int, dim: int) -> list[Affine]:
     return [Affine(np.eye(dim, width, dtype=np.float32))] if dim < width else []
 
 
-def fitted_again(
-    record: Mapping[str, Any], backbone: Backbone, layer: int, data: Path | None
-) -> tuple[Fitted, np.ndarray]:
-    """Fit a run's transform at one layer as it was fitted for its scores.
+def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Path, data: Path | None) -> Fitted:
+    """Return a run's transform at one layer: as it was kept, else fitted again as it was for its scores.
+
+    Fitted again on the same kind of machine with the same number of threads it is the same, bit for bit. Otherwise sums
+    are rounded in another order, and a transform that is learned in hundreds of steps may end elsewhere.
 
     Args:
         record: the run's provenance.
-        backbone: its weights.
+        backbone: its weights, on the CPU.
         layer: the layer that is read out.
+        place: where it would be kept, see `views.kept_transform`.
         data: a folder of local corpora.
 
-    Returns:
-        What was fitted, and the vectors it was fitted on, (n, D) float32.
-
     Raises:
-        UserError: the corpus is not there, or not what it was.
+        UserError: it was not kept, and the corpus is not there or not what it was.
     """
     settings = dict(record["recipe"]["posthoc"])
     kind, _ = settings.pop("transform"), settings.pop("version")
     transform = transforms()[kind](**settings)
+    there = kept(place, transform, checkpoint.weights_digest(backbone.model))
+    if layer in there:
+        return there[layer]
     known = record["identity"]["corpus"]
     corpus = corpora.load(record["cell"]["corpus"], data)
     if corpus.digest != known["digest"]:
@@ -68,23 +70,22 @@ def fitted_again(
     max_length = min(int(record["identity"]["max_length"]), backbone.max_length)
     dtype = views.DTYPES[record["dtype"]]
     read = encode(backbone, texts, [layer], max_length=max_length, device=torch.device("cpu"), dtype=dtype)
-    return transform.fit(read.at(layer), record["recipe"]["dims"], seed), read.at(layer)
+    return transform.fit(read.at(layer), record["recipe"]["dims"], seed)
 
 
-def as_maps(fitted: Fitted, vectors: np.ndarray, dim: int) -> list[Affine]:
-    """Return a transform at one width as affine maps.
+def as_maps(fitted: Fitted, width: int, dim: int) -> list[Affine]:
+    """Return a transform at one width as affine maps, after some random vectors were mapped both ways.
 
     Args:
         fitted: the transform.
-        vectors: (n, D) float32 that it must repeat, such as those it was fitted on.
-        dim: the width.
+        width: of the vectors that it takes.
+        dim: of those that it gives.
 
     Raises:
         UserError: it is neither affine nor known otherwise.
     """
-    width = vectors.shape[1]
     maps = _maps(fitted, width, dim)
-    some = vectors[:64]
+    some = np.random.default_rng(0).standard_normal((64, width)).astype(np.float32)
     expected = fitted.at(some, dim)
     error = np.abs(applied(maps, some) - expected).max() / max(float(np.linalg.norm(expected, axis=1).mean()), 1e-12)
     if not error < _CLOSE:

@@ -88,7 +88,8 @@ CheckpointEveryOption = Annotated[
     ),
 ]
 KeepOption = Annotated[
-    bool, typer.Option("--keep-checkpoints", help="Keep trained weights (safetensors).", rich_help_panel=MACHINE)
+    bool,
+    typer.Option("--keep-checkpoints", help="Keep trained weights and fitted transforms.", rich_help_panel=MACHINE),
 ]
 DiagnosticsOption = Annotated[
     bool,

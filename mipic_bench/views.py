@@ -1,15 +1,16 @@
 """The vectors a cell is scored on: as encoded, transformed after the fact, or each width from a model of its own."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from mipic_bench import official
+from mipic_bench import checkpoint, official
 from mipic_bench.backbones import Backbone
 from mipic_bench.embed import Embeddings, encode
-from mipic_bench.posthoc import Fitted, Transform
+from mipic_bench.posthoc import Fitted, Transform, keep, kept
 from mipic_bench.progress import Reporter
 from mipic_bench.request import Cell, Inputs, Request
 from mipic_bench.shapes import served
@@ -40,12 +41,32 @@ def read(
     """
     texts = (say(text) for fold in folds for say in [request.prompts.of(fold)] for text in texts_of(fold, request))
     embeddings = _encode(cell, backbone, texts, request, reporter)
-    transform, trained, seed = cell.recipe.posthoc, cell.recipe.nesting.dims, cell.seed or 0
+    transform = cell.recipe.posthoc
     if transform is None:
         return [View(embeddings, cell.dims) if cell.width is None else narrowed(embeddings, cell.dims)]
-    own = sample(inputs.corpus(cell.corpus_asked).columns["anchor"], transform.texts, seed)
-    fitted = fit(transform, _encode(cell, backbone, own, request, reporter), trained, seed)
-    return transformed(embeddings, fitted, trained, cell.dims)
+    fitted = _fitted(cell, transform, backbone, request, inputs, reporter)
+    return transformed(embeddings, fitted, cell.recipe.nesting.dims, cell.dims)
+
+
+def _fitted(
+    cell: Cell, transform: Transform, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter
+) -> dict[int, Fitted]:
+    """Return the cell's transform at every layer: as an earlier run kept it, else fitted now, and kept if that is asked for."""
+    place, weights = kept_transform(request.results, cell.folder), checkpoint.weights_digest(backbone.model)
+    found = kept(place, transform, weights)
+    if layers := tuple(layer for layer in cell.layers if layer not in found):
+        seed = cell.seed or 0
+        own = sample(inputs.corpus(cell.corpus_asked).columns["anchor"], transform.texts, seed)
+        vectors = _encode(replace(cell, layers=layers), backbone, own, request, reporter)
+        found |= fit(transform, vectors, cell.recipe.nesting.dims, seed)
+        if request.keep_checkpoints:
+            keep(place, found, weights)
+    return {layer: found[layer] for layer in cell.layers}
+
+
+def kept_transform(results: Path, run: str) -> Path:
+    """Return where a run's fitted transform is kept."""
+    return results / checkpoint.KEPT / f"{run}--posthoc.safetensors"
 
 
 def texts_of(fold: Fold, request: Request) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """The contract of a post-hoc transform: settings a recipe may give, and what fitting it on vectors returns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +26,11 @@ class Fitted(ABC):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that was fitted, by name, for saving."""
 
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return what `arrays` was taken from, but for its history."""
+        return cls(**arrays)
+
     def at(self, vectors: np.ndarray, dim: int) -> np.ndarray:
         """Return the transformed vectors at one width, (n, D) -> (n, dim)."""
         return self.apply(vectors)[:, :dim]
@@ -40,6 +45,7 @@ class Transform(BaseModel, ABC):
 
     formula: ClassVar[str]
     source: ClassVar[str]
+    fitted: ClassVar[type[Fitted]]  # what `fit` returns
     version: ClassVar[int] = 1
 
     texts: Annotated[int, Field(ge=2)] = 20_000  # at most so many training texts are fitted on, drawn at random

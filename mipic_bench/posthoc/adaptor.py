@@ -91,6 +91,7 @@ class Adaptor(Transform):
         "Matryoshka-Adaptor, arXiv 2407.20243, the unsupervised stage; ours: means for its sums, k, the hidden width D, an output layer "
         "that starts at zero, vectors scaled to a mean norm of 1, a held-out tenth for its patience"
     )
+    fitted: ClassVar[type[Fitted]] = Adapted
 
     k: Count = 10
     pair_weight: Weight = 1.0

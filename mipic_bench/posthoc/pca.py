@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mipic_bench.posthoc._transform import LinearMap, Transform
+from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
 
 
 class PCA(Transform):
@@ -15,6 +15,7 @@ class PCA(Transform):
         "(x - mean) V,  V the eigenvectors of the training vectors' covariance by falling eigenvalue"
     )
     source: ClassVar[str] = "Pearson 1901; whiten: BERT-whitening, arXiv 2103.15316"
+    fitted: ClassVar[type[Fitted]] = LinearMap
 
     center: bool = True  # false: eigenvectors of the second moment, so that full-width similarities stay what they were
     whiten: bool = False  # every component to variance 1

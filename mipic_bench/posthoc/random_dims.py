@@ -33,6 +33,7 @@ class RandomDims(Transform):
 
     formula: ClassVar[str] = "x[p],  p a random permutation"
     source: ClassVar[str] = "control"
+    fitted: ClassVar[type[Fitted]] = Reordered
 
     draw: int = 0  # which of the random orders
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mipic_bench.posthoc._transform import LinearMap, Transform
+from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
 
 
 class RandomProjection(Transform):
@@ -13,6 +13,7 @@ class RandomProjection(Transform):
 
     formula: ClassVar[str] = "x Q,  Q a random orthogonal matrix (Haar)"
     source: ClassVar[str] = "Johnson and Lindenstrauss 1984"
+    fitted: ClassVar[type[Fitted]] = LinearMap
 
     kind: Literal["orthogonal", "gaussian"] = "orthogonal"
     draw: int = 0  # which of the random matrices

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mipic_bench.objectives import nested_cosines
 from mipic_bench.objectives._term import Positive
-from mipic_bench.posthoc._transform import LinearMap, Transform
+from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
 from mipic_bench.posthoc.pca import PCA
 from mipic_bench.registry import lazy
 
@@ -61,6 +61,7 @@ class Rotation(Transform):
     source: ClassVar[str] = (
         "ours; SDR-MRL's idea (neighbors recoverable from prefixes) for a map that cannot harm the full width"
     )
+    fitted: ClassVar[type[Fitted]] = Turned
 
     temperature: Positive = 0.1
     batch_size: Annotated[int, Field(ge=2)] = 512

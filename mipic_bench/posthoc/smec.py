@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -83,6 +83,12 @@ class Compressed(Fitted):
         """See `Fitted.arrays`."""
         return {f"map.{width}": matrix for width, matrix in self.maps.items()}
 
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """See `Fitted.restored`."""
+        maps = {int(name.removeprefix("map.")): matrix for name, matrix in arrays.items()}
+        return cls(dict(sorted(maps.items())))
+
 
 class SMEC(Transform):
     """Sequential projections D -> ... -> narrowest on frozen embeddings, with learned choice of coordinates and a memory."""
@@ -95,6 +101,7 @@ class SMEC(Transform):
         "SMEC, arXiv 2510.12474 (EMNLP 2025): SMRL, ADS and S-XBM, unsupervised. Ours, for the paper's text was not at hand: the "
         "straight-through gates, the start at the identity, k, memory, iterations, rates. Not had: its supervised ranking loss"
     )
+    fitted: ClassVar[type[Fitted]] = Compressed
 
     k: Count = 10
     memory: Count = 1024  # embeddings of earlier batches

@@ -1,0 +1,101 @@
+"""Fitted transforms: kept they come back bit for bit; not kept, they are fitted again to the same bits in the same place."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_sweeps import planned, request, swept, write_data
+
+from mipic_bench import backbones, checkpoint, mapping, results, views
+from mipic_bench.methods import find
+from mipic_bench.posthoc import keep, kept, transforms
+
+QUICK = {
+    "adaptor": ("posthoc.iterations = 20", "posthoc.batch_size = 8"),
+    "rotation": ("posthoc.iterations = 9", "posthoc.batch_size = 8"),
+    "smec": ("posthoc.iterations = 5", "posthoc.memory = 8", "posthoc.batch_size = 8"),
+}
+METHODS = {
+    "pca": "pca",
+    "pca-whitened": "pca",
+    "random-dims": "random_dims",
+    "random-projection": "random_projection",
+    "smec": "smec",
+    "matryoshka-adaptor": "adaptor",
+    "mrl-pca": "pca",
+    "pivot": "rotation",
+}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What `views.fit` gave, in order."""
+    found, fit = [], views.fit
+    monkeypatch.setattr(views, "fit", lambda *args: found.append(fit(*args)) or found[-1])
+    return found
+
+
+def asked(tmp_path, method, **changes):
+    methods = tuple(find([method], QUICK.get(METHODS[method], ())))
+    return replace(request(write_data(tmp_path / "data").parent), methods=methods, layers=(3,), **changes)
+
+
+@pytest.mark.parametrize("name", transforms())
+def test_what_is_kept_comes_back(name, tmp_path):
+    settings = {
+        text.split(" = ")[0].removeprefix("posthoc."): int(text.split(" = ")[1]) for text in QUICK.get(name, ())
+    }
+    transform, rows = transforms()[name](**settings), np.random.default_rng(0).standard_normal((30, 12))
+    fitted = {layer: transform.fit((rows + layer).astype(np.float32), (4, 12), layer) for layer in (2, 10)}
+    path = tmp_path / "deep" / "x.safetensors"
+    keep(path, fitted, "some weights")
+    back = kept(path, transform, "some weights")
+    assert list(back) == [2, 10]
+    for layer, one in fitted.items():
+        assert type(back[layer]) is type(one) and same(back[layer].arrays(), one.arrays())
+        fresh = rows[:3].astype(np.float32)
+        for dim in (3, 4, 12):
+            np.testing.assert_allclose(back[layer].at(fresh, dim), one.at(fresh, dim), atol=1e-5)
+    assert kept(path, transform, "other weights") == {}
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert kept(path, transform, "some weights") == {}
+    path.write_bytes(content[:40])
+    assert kept(path, transform, "some weights") == {} == kept(tmp_path / "none", transform, "some weights")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_export_takes_the_transform_that_was_scored(method, keeps, tmp_path, fits, monkeypatch):
+    trains = find([method])[0].trains
+    one = asked(tmp_path, method, keep_checkpoints=keeps)
+    [cell] = planned(one)
+    assert swept(one).exit_code == 0
+    [[scored]] = [list(fit.values()) for fit in fits]
+    record = results.read_provenance(one.results)[cell.run]
+    place = views.kept_transform(one.results, cell.run)
+    assert place.is_file() == keeps
+    if trains and not keeps:
+        return  # without its weights there is nothing to export
+    weights = str(one.results / checkpoint.KEPT / cell.run) if trains else "tiny"
+    backbone = backbones.load(weights, pooling=record["backbone"]["pooling"])
+    if keeps:
+        monkeypatch.setattr(type(cell.recipe.posthoc), "fit", None)
+    again = mapping.fitted(record, backbone, 3, place, None if keeps else one.data)
+    assert same(again.arrays(), scored.arrays())
+
+
+def test_a_run_fits_only_the_layers_that_were_not_kept(tmp_path, fits):
+    one = asked(tmp_path, "pca", keep_checkpoints=True)
+    assert swept(one).exit_code == 0
+    assert swept(replace(one, layers=(2, 3))).exit_code == 0
+    assert swept(replace(one, tasks=("likeness", "kinds"))).exit_code == 0
+    assert [list(fit) for fit in fits] == [[3], [2]]
+    [cell] = planned(one)
+    weights = checkpoint.weights_digest(backbones.load("tiny").model)
+    assert list(kept(views.kept_transform(one.results, cell.run), cell.recipe.posthoc, weights)) == [2, 3]
