@@ -241,6 +241,9 @@ def _budget_table(view: View, setting: Setting, family: str, method: str, own: p
     note = f"{name[:1].upper()}{name[1:]} ×100, mean of {tasks} task{'s' * (tasks > 1)}"
     note += f" and {seeds} seeds (± 95 % interval over seeds)" if seeds > 1 else ""
     note += f"; best {100 * means[row, place]:.1f} at layer {wide.index[row]}, dim {dims[place]}."
+    trained = view.trained_dims(method, setting.backbone)
+    unseen = [str(dim) for dim in dims if trained and dim not in trained and min(trained) < dim < max(trained)]
+    note += f" Not trained at, between widths that were: {', '.join(unseen)}." if unseen else ""
     title = f"{family} · {method} · {setting.title}"
     best = frozenset({(int(row), str(dims[place]))})
     return Table(f"budgets--{setting.slug}--{safe(family)}--{safe(method)}", title, frame, columns, note, best)

@@ -52,6 +52,13 @@ def test_more_widths_than_fit_go_below_each_other():
         assert f" {dim}" in text
 
 
+def test_widths_between_the_trained_ones_are_named():
+    frame = synthetic.rows(methods=("mipic",), dims=(8, 12, 16, 24, 384), layers=(6,))
+    for trained, told in (((8, 16, 384), "Not trained at, between widths that were: 12, 24."), ((384,), None)):
+        text = tables.budget_tables(View(frame, synthetic.provenance(frame, trained)))[0].note
+        assert text.endswith(told) if told else "Not trained" not in text
+
+
 def test_the_best_cell_stands_out(view):
     table = tables.budget_tables(view)[0]
     ((row, key),) = table.best

@@ -254,6 +254,8 @@ def test_bad_documents_and_queries_are_told(tmp_path):
     write_objects(folder / "corpus.jsonl", [*_documents(2), *_documents(1)])
     write_objects(folder / "queries.jsonl", [{"_id": "q0", "text": "one"}, {"_id": "q1", "text": " "}])
     fails("r", tmp_path, "document id 'd0' stands on rows 1 and 3", "'text' is empty in row 2")
+    write_objects(folder / "queries.jsonl", [{"_id": "q0", "text": "one"}, {"_id": "q0", "text": "two"}])
+    fails("r", tmp_path, "query id 'q0' stands on rows 1 and 2")
     write_objects(folder / "corpus.jsonl", [{"id": "d0", "text": "one"}])
     fails("r", tmp_path, "row 1: no column '_id'", "did you mean id")
     (folder / "queries.jsonl").unlink()
