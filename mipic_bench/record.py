@@ -81,7 +81,7 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         "notes": (*data.notes, *item.fold.notes, *item.notes),
     }
     if cell.corpus:
-        found = leakage.leakage(inputs.corpus(cell.corpus_asked), item.fold)
+        found = leakage.leakage(inputs.corpus(cell.corpus_asked), inputs.whole[data.name])
         entry["leakage"] = found.counts()
     if cell.recipe.trains:
         entry["weights"] = training["weights"]

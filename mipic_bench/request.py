@@ -187,23 +187,27 @@ class Inputs:
 
     @cached_property
     def folds(self) -> dict[str, tasks.Fold]:
+        """Every task asked for as it is scored: `whole`, without its leaked rows if that is asked for."""
+        return {name: self._seen(fold) for name, fold in self.whole.items()}
+
+    @cached_property
+    def whole(self) -> dict[str, tasks.Fold]:
         """Every task asked for, cut into what is fitted on, tuned on and scored."""
         found: dict[str, tasks.Fold] = {}
         for name in self.request.tasks:
-            fold = self._seen(self._whole(name))
+            fold = self._loaded(name)
             other = found.setdefault(fold.data.name, fold)
             if other.data.digest != fold.data.digest:
                 what = f"two different tasks are called {fold.data.name}: {other.data.source} and {fold.data.source}"
                 raise UserError("--task", what, "rename the folder of one of them")
         return found
 
-    def _whole(self, name: str) -> tasks.Fold:
+    def _loaded(self, name: str) -> tasks.Fold:
         if name.startswith(official.PREFIX):
             return official.load(name, self.request.data, self.request.split)
         return tasks.fold(tasks.load(name, self.request.data), self.request.split, self.request.protocol)
 
     def _seen(self, fold: tasks.Fold) -> tasks.Fold:
-        """Return a task as it is scored: without its leaked rows, if that is asked for."""
         if not self.request.exclude_leaked:
             return fold
         corpus = self.corpus(self.request.corpora[0])

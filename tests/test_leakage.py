@@ -135,6 +135,13 @@ def test_a_run_leaves_leaked_rows_out_as_a_protocol_of_its_own(tmp_path):
     counts = rows.groupby("protocol")["n"].unique()
     assert counts["clean-without-pairs"][0] < counts["clean"][0]
     assert set(rows["protocol"]) == {"clean", "clean-without-pairs"}
+    counted = [
+        entry["leakage"]["leaked_rows"]
+        for record in results.read(asked.results).provenance().values()
+        for entry in record["scored"]
+        if "leakage" in entry
+    ]
+    assert counted == [counted[0]] * 2 and counted[0] > 0  # of the whole split, whatever was left out of it
 
 
 def test_leaked_rows_of_several_corpora_at_once_are_refused(tmp_path):
