@@ -21,7 +21,7 @@ CorpusOption = Annotated[
     Words, typer.Option("--corpus", help="Name or file to train on. Default: toy.", rich_help_panel=SELECT)
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="'0,1,2' or '0-4'.", rich_help_panel=SELECT)]
-TaskOption = Annotated[Words, typer.Option("--task", help="Task, or folder of one.", rich_help_panel=SCORE)]
+TaskOption = Annotated[Words, typer.Option("--task", help="Task, folder of one, or mteb:NAME.", rich_help_panel=SCORE)]
 SuiteOption = Annotated[
     Words, typer.Option("--suite", help="Named list of tasks. Default: toy.", rich_help_panel=SCORE)
 ]
