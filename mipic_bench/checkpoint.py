@@ -89,7 +89,11 @@ def peek(folder: Path) -> dict[str, Any] | None:
         head = json.loads((folder / MARK).read_bytes())
     except (OSError, ValueError):
         return None
-    whole = isinstance(head, dict) and head.get("format") == TRAINING_FORMAT and {"tensors", "sha256", "record"} <= set(head)
+    whole = (
+        isinstance(head, dict)
+        and head.get("format") == TRAINING_FORMAT
+        and {"tensors", "sha256", "record"} <= set(head)
+    )
     return head if whole and Path(str(head["tensors"])).name == head["tensors"] else None
 
 

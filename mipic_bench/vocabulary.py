@@ -24,13 +24,13 @@ def only_used_rows(backbone: Backbone, batches: Batches, shrunk: float) -> Itera
         shrunk: what weight decay multiplies an untouched weight by over the whole training.
     """
     table = backbone.model.get_input_embeddings()
-    whole = table.weight if isinstance(table, nn.Embedding) else None
-    if whole is None or not whole.requires_grad or whole.device.type != "cpu":
+    if not isinstance(table, nn.Embedding) or not table.weight.requires_grad or table.weight.device.type != "cpu":
         yield
         return
+    whole = table.weight
     # the ids up to the padding's stay what they are: some models count positions by comparing ids with it
     first = torch.arange(max(backbone.pad_id, table.padding_idx or 0) + 1)
-    used = torch.cat([first, *batches.tokens]).unique()
+    used = torch.unique(torch.cat([first, *batches.tokens]))  # type: ignore[no-untyped-call]
     if 2 * len(used) > len(whole):
         yield
         return
