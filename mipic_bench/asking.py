@@ -8,6 +8,7 @@ from mipic_bench import tasks
 from mipic_bench.accelerating import check_trackers
 from mipic_bench.errors import raise_all, unknown
 from mipic_bench.methods import find
+from mipic_bench.offline import stay_offline
 from mipic_bench.plan import Request
 from mipic_bench.run import resolve_device, resolve_dtype
 
@@ -21,6 +22,7 @@ _PLAIN = (
     "exclude_leaked",
     "diagnostics",
     "keep_checkpoints",
+    "keep_vectors",
     "checkpoint_every",
 )
 _RATE = "learning_rate"
@@ -61,11 +63,13 @@ def ask(
         training: settings that stand above the recipes'; None among the values is nothing said.
         device: "auto" is a CUDA card if there is one.
         dtype: "auto" is bfloat16 where the hardware has it.
-        rest: any other field of `Request`.
+        rest: any other field of `Request`; with `offline` the whole process stays away from the hub from here on.
 
     Raises:
         UserError: a method, suite or task that is not known.
     """
+    if rest.get("offline"):
+        stay_offline()
     chosen = [*named, *(name for suite in suites for name in tasks.suite(suite, data))]
     if not chosen:
         chosen = list(tasks.found(data)) if data else list(tasks.suite("toy"))

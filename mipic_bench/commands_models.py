@@ -16,6 +16,7 @@ from mipic_bench.options import (
     DimsOption,
     DtypeOption,
     JsonOption,
+    KeepVectorsOption,
     LayersOption,
     OfflineOption,
     PrecisionOption,
@@ -99,6 +100,7 @@ def evaluate(
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
     offline: OfflineOption = False,
+    keep_vectors: KeepVectorsOption = False,
     results: ResultsOption = Path("results"),
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -108,7 +110,7 @@ def evaluate(
     Examples:
         mipic-bench evaluate intfloat/e5-base-v2 --query-prompt 'query: ' --prompt 'passage: ' --task scifact --data DIR
 
-        mipic-bench evaluate ./my-model --suite quick --name mine
+        mipic-bench evaluate ./my-model --suite quick --name mine --keep-vectors
 
         mipic-bench evaluate mipic--minilm--toy--s0 --task stsb --data DIR
 
@@ -141,6 +143,7 @@ def evaluate(
         dtype=dtype,
         device=device,
         offline=offline,
+        keep_vectors=keep_vectors,
         results=results,
     )
     reporter = Reporter(quiet=quiet)

@@ -25,6 +25,7 @@ from mipic_bench.options import (
     JobsOption,
     JsonOption,
     KeepOption,
+    KeepVectorsOption,
     LayersOption,
     LengthOption,
     MethodOption,
@@ -92,6 +93,7 @@ def run(
     retry: RetryOption = True,
     offline: OfflineOption = False,
     keep_checkpoints: KeepOption = False,
+    keep_vectors: KeepVectorsOption = False,
     checkpoint_every: CheckpointEveryOption = 60.0,
     results: ResultsOption = Path("results"),
     quiet: QuietOption = False,
@@ -185,7 +187,7 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
     reporter = Reporter(quiet=options["quiet"])
     same = (
         *("data", "split", "protocol", "exclude_leaked", "device", "dtype", "offline"),
-        *("diagnostics", "keep_checkpoints", "checkpoint_every", "jobs", "retry", "results"),
+        *("diagnostics", "keep_checkpoints", "keep_vectors", "checkpoint_every", "jobs", "retry", "results"),
     )
     request = ask(
         pieces(options["method"]),

@@ -12,6 +12,7 @@ from mipic_bench.baselines import LAST
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.quality import View
 from mipic_bench.stats import interval
+from mipic_bench.tasks import registered
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,6 +47,8 @@ def compare(
     with three exceptions: a precision that is not stated is float32; a protocol that is not stated does not matter where
     nothing is fitted or tuned (correlations, rankings, average precision); a layer that is not stated is the last.
     `bert-base-uncased` and `google-bert__bert-base-uncased` are one backbone: only one of the two names an owner.
+
+    An official task of mteb is of the dataset that the registry names it for: `mteb:SciFact` meets numbers on `scifact`.
 
     Args:
         rows: our rows (`results.COLUMNS`); of two runs of one cell the newer counts.
@@ -187,17 +190,17 @@ def _pairs(
     ours: pd.DataFrame, baselines: pd.DataFrame, depths: Mapping[str, int], same: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Join on task and dim, on the layer where the source gives one, and on what else must be the same."""
-    ours = ours.assign(last=ours["layer"] == ours["backbone"].map(depths))
+    ours = ours.assign(last=ours["layer"] == ours["backbone"].map(depths), dataset=ours["task"].map(_datasets(ours)))
     theirs = baselines.rename(
-        columns={"backbone": "baseline_backbone", "method": "baseline_method", "value": "baseline"}
+        columns={"task": "dataset", "backbone": "baseline_backbone", "method": "baseline_method", "value": "baseline"}
     )
     theirs = theirs.rename(columns={name: f"{name}_theirs" for name in _BOTH})
     stated = theirs["layer_theirs"]
     numbered = theirs[~stated.isin(["", LAST])]
     joins = (
-        (ours, numbered.assign(layer=numbered["layer_theirs"].astype(np.int64)), ["task", "dim", "layer"]),
-        (ours[ours["last"]], theirs[stated == LAST], ["task", "dim"]),
-        (ours, theirs[stated == ""], ["task", "dim"]),
+        (ours, numbered.assign(layer=numbered["layer_theirs"].astype(np.int64)), ["dataset", "dim", "layer"]),
+        (ours[ours["last"]], theirs[stated == LAST], ["dataset", "dim"]),
+        (ours, theirs[stated == ""], ["dataset", "dim"]),
     )
     renamed = [
         (left, right.assign(**{name: right[f"{name}_theirs"] for name in same}), keys) for left, right, keys in joins
@@ -206,6 +209,12 @@ def _pairs(
         fix = "name fewer with --task and --dim, or ask for --only-comparable"
         raise UserError("compare", f"{count} pairs share task and dim, at most {_MOST_PAIRS} are joined", fix)
     return pd.concat([left.merge(right, on=[*keys, *same]) for left, right, keys in renamed], ignore_index=True)
+
+
+def _datasets(ours: pd.DataFrame) -> dict[str, str]:
+    """Return task -> the name that its dataset has in baselines: `mteb:STSBenchmark` scores that of `stsb`."""
+    official = {f"mteb:{own.mteb}": own.name for own in registered().values() if own.mteb}
+    return {str(task): official.get(str(task), str(task)) for task in ours["task"].unique()}
 
 
 def _count(left: pd.DataFrame, right: pd.DataFrame, keys: list[str]) -> int:
@@ -287,7 +296,7 @@ def _why_none(frame: pd.DataFrame, pairs: pd.DataFrame, ours: pd.DataFrame, base
         return [
             f"None of the {len(pairs)} pairs of the same task and dim may be compared; leave out --only-comparable to see why."
         ]
-    mine, theirs = set(map(str, ours["task"].unique())), set(baselines["task"])
+    mine, theirs = set(_datasets(ours).values()), set(baselines["task"])
     if not mine & theirs:
         return [f"Nothing to compare: no baseline is of a task of ours ({', '.join(sorted(mine)) or 'none'})."]
     there = baselines[baselines["task"].isin(mine)]

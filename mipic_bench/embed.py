@@ -8,8 +8,10 @@ import torch
 
 from mipic_bench.backbones import Backbone
 from mipic_bench.states import pool
+from mipic_bench.vectors import Kept, allocate
 
-TOKENS_PER_BATCH = 4096  # bounds the memory of a forward whatever the texts' lengths
+# bounds the memory of a forward whatever the texts' lengths: a processor is fastest where activations stay in its cache
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 32768}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def encode(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     on_batch: Callable[[int, int], None] | None = None,
+    kept: Kept | None = None,
 ) -> Embeddings:
     """Encode unique texts in one pass, shortest first, and keep each wanted layer.
 
@@ -68,32 +71,37 @@ def encode(
         device: where the forward runs.
         dtype: arithmetic of the forward (float32, or bfloat16 / float16 through autocast); the result is float32.
         on_batch: called with (texts done, texts in all).
+        kept: vectors of this model read out in this way; texts found there are not encoded, the others are put there.
+            A text's vector depends in its last digits on the texts it shares a batch with.
     """
     unique = list(dict.fromkeys(texts))
-    ids = backbone.tokenize(unique, max_length)
-    arrays = {layer: np.empty((len(unique), backbone.shape.width), np.float32) for layer in layers}
-    done = 0
+    arrays = allocate(layers, (len(unique), backbone.shape.width))
+    new = np.flatnonzero(kept.fill(unique, arrays)) if kept else np.arange(len(unique))
+    ids = backbone.tokenize([unique[row] for row in new], max_length) if len(new) else []
+    done = len(unique) - len(new)
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        for rows in _batches([len(row) for row in ids]):
-            input_ids, mask = _padded([ids[row] for row in rows], backbone.pad_id)
+        for places in _batches([len(row) for row in ids], TOKENS_PER_BATCH.get(device.type, 4096)):
+            input_ids, mask = _padded([ids[place] for place in places], backbone.pad_id)
             hidden = backbone.hidden(input_ids.to(device), mask.to(device), layers)
             for layer in layers:
-                arrays[layer][rows] = (
+                arrays[layer][new[places]] = (
                     pool(hidden[layer], mask.to(device), backbone.readout.pooling).float().cpu().numpy()
                 )
-            done += len(rows)
+            done += len(places)
             if on_batch is not None:
                 on_batch(done, len(unique))
+    if kept:
+        kept.add(unique, new, arrays)
     return Embeddings({text: row for row, text in enumerate(unique)}, arrays)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield rows of similar length, as many as fit the token bound."""
+def _batches(lengths: Sequence[int], most: int) -> Iterator[np.ndarray]:
+    """Yield rows of similar length, as many as have no more than so many tokens with their padding."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     start = 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= TOKENS_PER_BATCH:
+        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= most:
             stop += 1
         yield order[start:stop]
         start = stop

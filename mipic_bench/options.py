@@ -91,6 +91,14 @@ KeepOption = Annotated[
     bool,
     typer.Option("--keep-checkpoints", help="Keep trained weights and fitted transforms.", rich_help_panel=MACHINE),
 ]
+KeepVectorsOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-vectors",
+        help="Keep every text's vectors; what was read once is not encoded again.",
+        rich_help_panel=MACHINE,
+    ),
+]
 DiagnosticsOption = Annotated[
     bool,
     typer.Option(

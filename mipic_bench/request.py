@@ -35,6 +35,7 @@ class Request:
         training: settings that stand above the recipes' own.
         rates: method -> its learning rate, above all else; the key "" is for every other one.
         diagnostics: whether trainings log each term's share of the gradient norm; no part of any key.
+        keep_vectors: whether vectors are kept in the results folder, and those that are there are taken instead of encoding.
         checkpoint_every: seconds between two checkpoints of a training.
         jobs: cells that run at the same time on this machine.
         cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
@@ -64,6 +65,7 @@ class Request:
     offline: bool = False
     diagnostics: bool = False
     keep_checkpoints: bool = False
+    keep_vectors: bool = False
     checkpoint_every: float = 60.0
     jobs: int = 1
     cluster: str = ""
@@ -260,9 +262,11 @@ def check(request: Request) -> None:
     if request.exclude_leaked and (whole := [name for name in request.tasks if name.startswith(official.PREFIX)]):
         fix = "leave it out, or score the same set by the project's own scorers"
         found.append(UserError("--exclude-leaked", f"mteb scores {', '.join(whole)} whole", fix))
-    if request.cluster and request.keep_checkpoints:
-        what = "weights stay on the cluster's workers, which may not have the results folder"
-        found.append(UserError("--cluster", f"{what}; --keep-checkpoints was asked for", "leave one of the two out"))
+    for option in ("keep_checkpoints", "keep_vectors"):
+        if request.cluster and getattr(request, option):
+            flag = f"--{option.replace('_', '-')}"
+            what = f"the cluster's workers may not have the results folder; {flag} was asked for"
+            found.append(UserError("--cluster", what, "leave one of the two out"))
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
         what = f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: this is one of several processes of one training"
         found.append(UserError("accelerate launch", f"{what}, which no cell does", "use --jobs: one cell per card"))

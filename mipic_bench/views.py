@@ -16,6 +16,7 @@ from mipic_bench.request import Cell, Inputs, Request
 from mipic_bench.shapes import served
 from mipic_bench.stopping import STOP
 from mipic_bench.tasks import Fold
+from mipic_bench.vectors import Kept
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -81,15 +82,31 @@ def _encode(cell: Cell, backbone: Backbone, texts: Iterable[str], request: Reque
             update(done, total, "")
             STOP.check()
 
+        max_length = min(cell.recipe.training.max_length, backbone.max_length)
         return encode(
             backbone,
             texts,
             cell.layers,
-            max_length=min(cell.recipe.training.max_length, backbone.max_length),
+            max_length=max_length,
             device=next(backbone.parameters()).device,
             dtype=DTYPES[request.dtype],
             on_batch=on_batch,
+            kept=_kept_vectors(backbone, max_length, request, reporter) if request.keep_vectors else None,
         )
+
+
+def _kept_vectors(backbone: Backbone, max_length: int, request: Request, reporter: Reporter) -> Kept:
+    """Return the vectors that earlier runs kept of a model, whatever run they belonged to."""
+    return Kept.of(
+        request.results,
+        reporter.say,
+        weights=checkpoint.weights_digest(backbone.model),
+        tokenizer=backbone.tokenizer_digest,
+        readout=vars(backbone.readout),
+        max_length=max_length,
+        dtype=request.dtype,
+        device=request.device.partition(":")[0],
+    )
 
 
 def narrowed(embeddings: Embeddings, dims: tuple[int, ...]) -> View:

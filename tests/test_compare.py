@@ -46,6 +46,13 @@ def test_the_columns_and_the_numbers():
     assert (row["source"], row["locator"]) == ("arXiv:0000.00000", "Table 1")
 
 
+def test_an_official_task_meets_the_numbers_on_its_dataset():
+    rows = make_rows(tasks=["mteb:STSBenchmark"], value=0.5).assign(protocol="mteb")
+    frame = compare(rows, published(task="stsb"))
+    assert list(frame["task"]) == ["mteb:STSBenchmark"] and frame["comparable"].all()
+    assert "no baseline is of a task of ours (stsb)" in compare(rows, published()).attrs["notes"][-1]
+
+
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [

@@ -1,7 +1,12 @@
 """Hub datasets, with the hub replaced: what their columns become, and what is said when it cannot be reached."""
 
-import pytest
+import os
+import socket
 
+import pytest
+from huggingface_hub import constants
+
+import mipic_bench as mb
 from mipic_bench import corpora, tasks
 from mipic_bench.errors import UserError
 
@@ -36,6 +41,28 @@ def test_sockets_are_never_needed_to_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="no hub source that this project knows(.|\n)*--data"):
         tasks.load("cisi", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sts13", "mteb:STS13"])
+def test_offline_no_dataset_is_asked_for(name, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(UserError, match=r"cannot be|offline"):
+        mb.run("pretrained", backbone="tiny", tasks=name, offline=True, results=tmp_path)
+    assert os.environ["HF_HUB_OFFLINE"] == "1" and constants.HF_HUB_OFFLINE and datasets.config.HF_HUB_OFFLINE
+
+
+def test_the_names_that_mteb_has_for_our_datasets():
+    mteb = pytest.importorskip("mteb")
+    named = [task for task in tasks.registered().values() if task.mteb]
+    assert len(named) >= 15
+    for task in named:
+        assert mteb.get_task(task.mteb).metadata.dataset["path"] == task.source
 
 
 def test_the_pinned_revision_is_asked_for(hub):

@@ -276,6 +276,7 @@ def test_two_tasks_of_one_name_are_refused(asked, tmp_path):
         ({"dims": (0,)}, "--dims"),
         ({"layers": (5,)}, "--layers"),
         ({"cluster": "here:1", "keep_checkpoints": True}, "--cluster"),
+        ({"cluster": "here:1", "keep_vectors": True}, "--cluster"),
         ({"training": {"batch_size": 1}}, "training"),
         ({"backbones": ("tinny",)}, "backbone"),
         ({"corpora": ("peirs",)}, "--corpus"),

@@ -31,6 +31,7 @@ class Task:
         revision: the commit of that dataset; "" when none is known, which is then said at every load.
         licence: as stated by the source.
         citation: authors, year, venue, and an address.
+        mteb: what mteb calls its task on the same dataset; "" when it has none.
         config: the hub configuration to read.
         columns: their name for a column -> ours, where it differs.
         splits: the hub splits to read, in their names; empty for all. Splits with hidden labels are left out here.
@@ -46,6 +47,7 @@ class Task:
     revision: str
     licence: str
     citation: str
+    mteb: str = ""
     config: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = ()
