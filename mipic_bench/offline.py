@@ -12,4 +12,4 @@ def stay_offline() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     for name in ("huggingface_hub.constants", "datasets.config"):
         if name in sys.modules:
-            setattr(sys.modules[name], "HF_HUB_OFFLINE", True)
+            sys.modules[name].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]

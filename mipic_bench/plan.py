@@ -161,7 +161,7 @@ def _refusal(cell: Cell, inputs: Inputs) -> str:
     """Return why a cell cannot be trained at all, or nothing."""
     backbone, corpus = inputs.backbone(cell.backbone, cell.recipe.training.pooling), inputs.corpus(cell.corpus_asked)
     try:
-        trainer.check_views(backbone, corpus)
+        trainer.check_views(backbone, corpus, cell.recipe.training)
         trainer.check_kind(cell.recipe, corpus)
     except UserError as error:
         return error.what

@@ -151,7 +151,7 @@ class Resolved:
                 name: {"term": term_name(term), "version": term.version, **term.model_dump(mode="json")}
                 for name, term in self.terms.items()
             },
-            "training": self.training.model_dump(mode="json"),
+            "training": self.training.identity(),
         }
 
 

@@ -35,6 +35,12 @@ class Training(BaseModel):
     accumulation: Annotated[int, Field(ge=1)] = 1
     max_length: Annotated[int, Field(ge=4)] = 256
     pooling: Literal["cls", "mean", "last"] | None = None  # None: the backbone's own
+    lora: Annotated[int, Field(ge=1)] | None = None  # rank of low-rank adapters; None: every weight is trained
+    recompute: bool = False  # blocks run again in the backward pass: less memory, more time, the same numbers
+
+    def identity(self) -> Raw:
+        """Return what decides the trained numbers, as plain data; a setting that is off leaves no trace in it."""
+        return self.model_dump(mode="json", exclude={"recompute", *(() if self.lora else ("lora",))})
 
 
 def validated(model: type[M], raw: Mapping[str, Any], where: str) -> M:

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from mipic_bench.backbones import Backbone
+from mipic_bench.backbones.tuning import add_lora, merged, recompute_activations
 from mipic_bench.batches import Batch, Batches
 from mipic_bench.checkpoint import Saver
 from mipic_bench.corpora import Corpus
@@ -82,7 +83,7 @@ def train(
     """Train a backbone in place by a recipe; go on where a checkpoint of this very training stands.
 
     Args:
-        backbone: changed in place; left in evaluation mode.
+        backbone: changed in place; left in evaluation mode, adapters folded in.
         recipe: resolved on this backbone.
         corpus: unlabelled text, pairs, triplets or scored pairs.
         seed: decides the data order, the heads' start and the dropout.
@@ -101,11 +102,15 @@ def train(
         UserError: when unlabelled text meets a backbone without dropout, or a term cannot train on this kind of corpus.
         TrainingError: when a term is not finite.
     """
-    check_views(backbone, corpus)
+    settings = recipe.training
+    if settings.lora:
+        add_lora(backbone, settings.lora, alpha=2 * settings.lora, seed=seed)
+    if settings.recompute:
+        recompute_activations(backbone)
+    check_views(backbone, corpus, settings)
     check_kind(recipe, corpus)
     keep_freed()
     torch.manual_seed(seed)  # dropout inside transformers draws from the global generator
-    settings = recipe.training
     batches = Batches(backbone, corpus, settings, seed)
     if any(term.needs_teacher for term in recipe.terms.values()):
         batches.teacher = teacher_vectors(backbone, batches.texts, settings.max_length)
@@ -130,6 +135,7 @@ def train(
                 saver.offer(objective, optimizer, accelerator.scaler, {"history": vars(history)}, last=step == steps)
             if on_step is not None:
                 on_step(step, steps, entry)
+    merged(backbone.model)
     backbone.eval()
     return history
 
@@ -144,13 +150,13 @@ def step_count(batches: int, settings: Training) -> int:
     return min(settings.max_steps or 10**12, settings.epochs * math.ceil(batches / settings.accumulation))
 
 
-def check_views(backbone: Backbone, corpus: Corpus) -> None:
-    """Refuse unlabelled text on a backbone without dropout: its two views would be the same vector."""
-    if corpus.kind == "text" and not backbone.has_dropout:
+def check_views(backbone: Backbone, corpus: Corpus, settings: Training) -> None:
+    """Refuse unlabelled text on a backbone without dropout: its two views would be the same vector. Adapters have their own."""
+    if corpus.kind == "text" and not backbone.has_dropout and not settings.lora:
         raise UserError(
             f"backbone {backbone.name}",
             f"has no dropout, so the two views of each text of corpus '{corpus.name}' would be equal",
-            "train it on pairs or triplets, or take a backbone with dropout",
+            "train it on pairs or triplets, with adapters (training.lora), or take a backbone with dropout",
         )
 
 
@@ -190,11 +196,16 @@ def teacher_vectors(backbone: Backbone, texts: Sequence[str], max_length: int) -
     return torch.from_numpy(encode(backbone, texts, [last], max_length=max_length, device=device).at(last))
 
 
+def trained(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the weights that are not frozen."""
+    return [weight for weight in module.parameters() if weight.requires_grad]
+
+
 def make_optimizer(objective: Objective, settings: Training) -> torch.optim.AdamW:
     """Return AdamW with the heads in a group of their own."""
     groups = [
-        {"params": list(objective.backbone.parameters()), "factor": 1.0},
-        {"params": list(objective.heads.parameters()), "factor": settings.head_rate_factor},
+        {"params": trained(objective.backbone), "factor": 1.0},
+        {"params": trained(objective.heads), "factor": settings.head_rate_factor},
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -248,7 +259,7 @@ def _step(
                 raise TrainingError(f"step {step}: term '{name}' is {number}; lower the learning rate or its weight")
             logged[name] += number / len(window)
         if diagnostics:
-            for name, norm in gradient_norms(values, terms, list(objective.backbone.parameters())).items():
+            for name, norm in gradient_norms(values, terms, trained(objective.backbone)).items():
                 norms[name] += norm
         accelerator.backward(total)
     if settings.clip is not None:

@@ -97,6 +97,44 @@ def test_text_on_a_backbone_without_dropout_is_refused():
     assert trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True)).steps == 1
 
 
+def test_adapters_train_few_weights_and_are_folded_in():
+    pytest.importorskip("peft")
+    backbone, before = backbones.load("tiny"), backbones.load("tiny").state_dict()
+    recipe = resolved("mipic", backbone, max_steps=3, batch_size=4, lora=2, learning_rate=1e-2)
+    trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True), diagnostics=True)
+    after = backbone.state_dict()
+    assert after.keys() == before.keys()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved and all(".layer." in name and name.endswith("weight") for name in moved)
+    ranks = [torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-4) for name in moved]
+    assert max(ranks) <= 2
+    assert all(weight.requires_grad for weight in backbone.parameters())
+
+
+def test_adapters_have_dropout_of_their_own():
+    pytest.importorskip("peft")
+    backbone = backbones.load("tiny")
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    backbone.model.config.attention_probs_dropout_prob = backbone.model.config.hidden_dropout_prob = 0.0
+    recipe = resolved("mrl", backbone, max_steps=1, batch_size=4, lora=2)
+    assert trainer.train(backbone, recipe, TEXTS, 0, Accelerator(cpu=True)).steps == 1
+
+
+def test_recomputing_changes_no_number_and_no_key():
+    weights, identities = [], []
+    for recompute in (False, True):
+        backbone = backbones.load("tiny")
+        recipe = resolved("mipic", backbone, max_steps=2, batch_size=4, recompute=recompute)
+        trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True))
+        weights.append(backbone.state_dict())
+        identities.append(recipe.identity())
+    assert identities[0] == identities[1] and "lora" not in identities[0]["training"]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+
+
 def test_the_history_holds_every_term_and_training_ends_in_evaluation_mode():
     backbone = backbones.load("tiny")
     recipe = resolved("mipic", backbone, max_steps=6, batch_size=4, max_length=16)
