@@ -1,16 +1,20 @@
-"""The accelerator of one training, and the trackers it logs to; what else uses accelerate in this process is left alone."""
+"""The accelerator of one training, and the trackers it logs to; what else uses accelerate in this process is left alone.
+
+accelerate is slow to load: it is imported where something is trained, so that planning does not wait for it.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.tracking import get_available_trackers
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.request import Request
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 PROJECT = "mipic-bench"
@@ -21,6 +25,8 @@ _DEVICE = "ACCELERATE_TORCH_DEVICE"
 
 def check_trackers(names: Sequence[str]) -> None:
     """Refuse trackers that are not known or not installed, all at once."""
+    from accelerate.tracking import get_available_trackers
+
     there = {str(name.value) for name in get_available_trackers()}
     wrong = [unknown("tracker", name, TRACKERS, "--track") for name in names if name not in TRACKERS]
     missing = [name for name in names if name in TRACKERS and name not in there]
@@ -41,6 +47,8 @@ def accelerator(request: Request, run: str, settings: Mapping[str, Any]) -> Iter
         run: the run's name, as trackers show it.
         settings: nested plain data, shown by trackers as the run's settings.
     """
+    from accelerate import Accelerator
+
     launched = "WORLD_SIZE" in os.environ
     with _state_aside(launched):
         if request.device != "cpu" and not launched:  # accelerate launch hands out the cards itself
@@ -86,6 +94,8 @@ def _state_aside(launched: bool) -> Iterator[None]:
     if launched:
         yield
         return
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
     states = (AcceleratorState, PartialState, GradientState)
     before = [dict(state._shared_state) for state in states]
     device = os.environ.get(_DEVICE)

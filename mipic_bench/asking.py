@@ -73,7 +73,8 @@ def ask(
     chosen = [*named, *(name for suite in suites for name in tasks.suite(suite, data))]
     if not chosen:
         chosen = list(tasks.found(data)) if data else list(tasks.suite("toy"))
-    check_trackers(rest.get("track", ()))
+    if rest.get("track"):
+        check_trackers(rest["track"])
     device = resolve_device(device)
     return Request(
         methods=tuple(find(methods, changes)),

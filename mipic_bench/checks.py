@@ -3,14 +3,21 @@
 Rows are numbered from 1 after the header, as a reader counts them.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.registry import lazy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+else:
+    np = lazy("numpy")
+    pd = lazy("pandas")
 
 _SHOWN = 3  # bad rows named in one message
 

@@ -3,17 +3,23 @@
 A CSV cell is text and stays text: "NA", "null" and "nan" are words like any other. Rows are numbered from 1 after the header.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench.errors import UserError, UserErrors, raise_all
+from mipic_bench.registry import lazy
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _SHOWN = 3  # bad rows named in one message

@@ -10,16 +10,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mipic_bench import backbones, tasks
+from mipic_bench import backbones
 from mipic_bench.errors import UserError, UserErrors, raise_all, unknown
 from mipic_bench.methods import catalog, find
 from mipic_bench.objectives import terms
 from mipic_bench.paths import shipped
 from mipic_bench.recipe import Resolved, read, resolve, term_name, variants
+from mipic_bench.registry import lazy
 from mipic_bench.shapes import Shape
 
 if TYPE_CHECKING:
+    from mipic_bench import tasks
     from mipic_bench.plan import Cell
+else:
+    tasks = lazy("mipic_bench.tasks")  # pandas is slow to load
 
 REFERENCE_SHAPE = Shape(6, 384)  # MiniLM's, where a recipe is looked at without a backbone
 

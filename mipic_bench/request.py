@@ -170,15 +170,13 @@ class Inputs:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self._backbones: dict[tuple[str, str | None], backbones.Backbone] = {}
+        self._backbones: dict[tuple[str, str | None], backbones.Card] = {}
         self._corpora: dict[str, corpora.Corpus] = {}
 
-    def backbone(self, name: str, pooling: str | None = None) -> backbones.Backbone:
-        """Return what there is to know of a backbone; its weights are not loaded."""
+    def backbone(self, name: str, pooling: str | None = None) -> backbones.Card:
+        """Return what there is to know of a backbone; it is not loaded."""
         if (name, pooling) not in self._backbones:
-            self._backbones[name, pooling] = backbones.load(
-                name, pooling=pooling, offline=self.request.offline, weights=False
-            )
+            self._backbones[name, pooling] = backbones.card(name, pooling=pooling, offline=self.request.offline)
         return self._backbones[name, pooling]
 
     def corpus(self, name: str) -> corpora.Corpus:

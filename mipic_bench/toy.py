@@ -6,14 +6,20 @@ sentence stands in two splits, in two tasks, or in a task and a corpus. Real dat
 run without a network, and for tests.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from mipic_bench.registry import lazy
 from mipic_bench.toy_words import ENDINGS, INTENTS, IRREGULAR, OPENINGS, SCENES, TIMES
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = lazy("numpy")
 
 SLOTS = ("who", "did", "how", "what", "where", "when")
 WEIGHTS = {
@@ -148,11 +154,9 @@ def _tasks() -> Mapping[str, ToyTask]:
 
 
 @cache
-def _corpora() -> Mapping[str, Table]:
-    """Write every corpus, of sentences that no task has."""
-    used = {text.casefold() for made in _tasks().values() for text in _texts(made)}
-    makers = (_text_corpus, _pairs_corpus, _triplets_corpus, _scored_corpus)
-    return dict(zip(CORPORA, (make(Writer(used, 100 + stream)) for stream, make in enumerate(makers)), strict=True))
+def _corpora() -> tuple[set[str], dict[str, Table]]:
+    """Return what was written so far, of sentences that no task has, and the corpora made of it: none at first."""
+    return {text.casefold() for made in _tasks().values() for text in _texts(made)}, {}
 
 
 TASKS = ("toy-sts", "toy-classification", "toy-pair", "toy-retrieval", "toy-clustering")
@@ -165,8 +169,15 @@ def task(name: str) -> ToyTask:
 
 
 def corpus(name: str) -> Table:
-    """Return a toy corpus by its name in CORPORA, as column -> values."""
-    return _corpora()[name]
+    """Return a toy corpus by its name in CORPORA, as column -> values. Those before it are written first."""
+    used, written = _corpora()
+    makers = (_text_corpus, _pairs_corpus, _triplets_corpus, _scored_corpus)
+    for stream, (next_name, make) in enumerate(zip(CORPORA, makers, strict=True)):
+        if name in written:
+            break
+        if next_name not in written:
+            written[next_name] = make(Writer(used, 100 + stream))
+    return written[name]
 
 
 def _texts(made: ToyTask) -> Iterator[str]:
@@ -267,6 +278,10 @@ def _retrieval(writer: Writer) -> ToyTask:
         for number, scenes in enumerate(told)
     ]
     order = writer.generator.permutation(len(told))
+    telling: dict[tuple[Any, ...], list[int]] = {}  # deed and thing -> the reports that tell of them
+    for document, scenes in enumerate(told):
+        for key in {_deed_and_thing(scene) for scene in scenes}:
+            telling.setdefault(key, []).append(document)
     sizes = {"train": 100, "dev": 80, "test": 200}
     splits, queries, start = {}, [], 0
     for split, size in sizes.items():
@@ -274,20 +289,14 @@ def _retrieval(writer: Writer) -> ToyTask:
         for number in order[start : start + size]:
             scene = writer.pick(told[number])
             queries.append({"_id": f"q{number}", "text": writer.fresh(lambda scene=scene: _question(writer, scene))})  # type: ignore[misc]
-            for document, scenes in enumerate(told):
-                grade = max(_relevance(scene, other) for other in scenes)
-                if grade:
-                    _add(table, f"q{number}", f"d{document}", grade)
+            for document in telling[_deed_and_thing(scene)]:
+                _add(table, f"q{number}", f"d{document}", 2 if scene in told[document] else 1)
         splits[split], start = table, start + size
     return ToyTask("retrieval", splits, documents, queries)
 
 
-def _relevance(asked: Scene, told: Scene) -> int:
-    if asked == told:
-        return 2
-    deed_and_thing = [SLOTS.index("did"), SLOTS.index("what")]
-    same = asked.topic == told.topic and all(asked.groups[place] == told.groups[place] for place in deed_and_thing)
-    return int(same)
+def _deed_and_thing(scene: Scene) -> tuple[Any, ...]:
+    return scene.topic, scene.groups[SLOTS.index("did")], scene.groups[SLOTS.index("what")]
 
 
 def _question(writer: Writer, scene: Scene) -> str:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 
-from mipic_bench.backbones import Backbone
+from mipic_bench.backbones import Backbone, Card
 from mipic_bench.backbones.tuning import add_lora, merged, recompute_activations
 from mipic_bench.batches import Batch, Batches
 from mipic_bench.checkpoint import Saver
@@ -22,6 +21,9 @@ from mipic_bench.objectives import Term
 from mipic_bench.recipe import Resolved, Training
 from mipic_bench.states import States
 from mipic_bench.vocabulary import only_used_rows
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 VERSION = 2  # raised by hand when the numbers of training change: part of every key
 
@@ -74,7 +76,7 @@ def train(
     recipe: Resolved,
     corpus: Corpus,
     seed: int,
-    accelerator: Accelerator,
+    accelerator: "Accelerator",
     on_step: Callable[[int, int, dict[str, Any]], None] | None = None,
     log_every: int = 10,
     saver: Saver | None = None,
@@ -150,7 +152,7 @@ def step_count(batches: int, settings: Training) -> int:
     return min(settings.max_steps or 10**12, settings.epochs * math.ceil(batches / settings.accumulation))
 
 
-def check_views(backbone: Backbone, corpus: Corpus, settings: Training) -> None:
+def check_views(backbone: Backbone | Card, corpus: Corpus, settings: Training) -> None:
     """Refuse unlabelled text on a backbone without dropout: its two views would be the same vector. Adapters have their own."""
     if corpus.kind == "text" and not backbone.has_dropout and not settings.lora:
         raise UserError(
@@ -245,7 +247,7 @@ def _step(
     window: Sequence[Batch],
     terms: Mapping[str, Term],
     settings: Training,
-    accelerator: Accelerator,
+    accelerator: "Accelerator",
     step: int,
     diagnostics: bool,
 ) -> dict[str, Any]:

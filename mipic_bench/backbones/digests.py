@@ -56,14 +56,14 @@ def weights_digest(folder: Path, verify: bool = False, where: str = "backbone") 
     files = weight_files(folder, where)
     total = hashlib.sha256()
     read = partial(_tensor_lines, where=where)
-    for line in sorted(line for path in files for line in _remembered("content", path, read, verify)):
+    for line in sorted(line for path in files for line in remembered("content", path, read, verify)):
         total.update(line.encode())
     return total.hexdigest()
 
 
 def file_digest(path: Path, verify: bool = False) -> str:
     """Return the sha256 of a file, remembered as `weights_digest` is."""
-    digest: str = _remembered("file", path, _file_sha256, verify)
+    digest: str = remembered("file", path, _file_sha256, verify)
     return digest
 
 
@@ -128,7 +128,7 @@ def _memory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mipic-bench" / "digests.json"
 
 
-def _remembered(kind: str, path: Path, compute: Callable[[Path], Any], verify: bool) -> Any:
+def remembered(kind: str, path: Path, compute: Callable[[Path], Any], verify: bool = False) -> Any:
     """Return what was computed for this very file before, else compute and remember it.
 
     A file is the same when path, size, and times of writing and of change are; the last changes even when a copy keeps

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mipic_bench.backbones import architectures, digests, folder, kernels, tiny
-from mipic_bench.backbones.architectures import Architecture
 from mipic_bench.backbones.folder import Folder
 from mipic_bench.backbones.model import Backbone, shorten
 from mipic_bench.backbones.probing import probe
@@ -46,29 +45,28 @@ def load(
         UserError: an unknown name, pooling or readout; a hub that cannot be reached; weights that are missing, damaged, not
             safetensors, or not those of the table; a model that needs its own code; a causal model with cls pooling.
     """
-    for kind, value, allowed in (("pooling", pooling, POOLINGS), ("layer readout", layer_readout, LAYER_READOUTS)):
-        if value is not None and value not in allowed:
-            raise unknown(kind, value, allowed, f"backbone {name}")
+    check_words(name, pooling, layer_readout)
     if name == "tiny":
         return _tiny(pooling)
     located = locate(name, offline)
     files = folder.read(located.folder)
-    _check_file(located, files, verify)
+    check_file(located, files, verify)
     where = f"backbone {located.name}"
-    digest = digests.weights_digest(files.transformer, verify, where)
+    digest = weights_of(located, files, verify)
     tokenizer_digest = digests.tokenizer_digest(files.transformer, where)
     model, tokenizer = _from_folder(located, files, weights)
     architecture = architectures.known(model.config.model_type) or probe(model, located.name)
     entry = located.entry
     if entry is not None and entry.layers is not None:
         model = shorten(model, architecture, entry.layers)
-        digest = hashlib.sha256(f"{digest} first {entry.layers} layers".encode()).hexdigest()
     kernels.install(model)
     return Backbone(
         model,
         tokenizer,
         architecture,
-        _readout(located, files, architecture, pooling, layer_readout),
+        settle(
+            located, files, pooling, layer_readout, causal=architecture.causal, normed=bool(architecture.final_norm)
+        ),
         name=located.name,
         source=located.source,
         licence=entry.licence if entry else "",
@@ -76,6 +74,21 @@ def load(
         tokenizer_digest=tokenizer_digest,
         notes=files.notes,
     ).eval()
+
+
+def check_words(name: str, pooling: str | None, layer_readout: str | None = None) -> None:
+    """Refuse a pooling or a layer readout that there is not."""
+    for kind, value, allowed in (("pooling", pooling, POOLINGS), ("layer readout", layer_readout, LAYER_READOUTS)):
+        if value is not None and value not in allowed:
+            raise unknown(kind, value, allowed, f"backbone {name}")
+
+
+def weights_of(located: Located, files: Folder, verify: bool = False) -> str:
+    """Return the digest of a backbone's weights: of the whole folder, and of how many layers are taken if not all are."""
+    digest = digests.weights_digest(files.transformer, verify, f"backbone {located.name}")
+    if located.entry is None or located.entry.layers is None:
+        return digest
+    return hashlib.sha256(f"{digest} first {located.entry.layers} layers".encode()).hexdigest()
 
 
 def _tiny(pooling: str | None) -> Backbone:
@@ -95,7 +108,7 @@ def _tiny(pooling: str | None) -> Backbone:
     ).eval()
 
 
-def _check_file(located: Located, files: Folder, verify: bool) -> None:
+def check_file(located: Located, files: Folder, verify: bool = False) -> None:
     """Refuse weights that are not those the table names."""
     if located.entry is None or not located.entry.sha256:
         return
@@ -202,19 +215,27 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _readout(
-    located: Located, files: Folder, architecture: Architecture, pooling: str | None, layer_readout: str | None
+def settle(
+    located: Located, files: Folder, pooling: str | None, layer_readout: str | None, *, causal: bool, normed: bool
 ) -> Readout:
-    """Settle how a backbone is read out: what was asked, else the table, else the folder's own word, else the rule."""
+    """Settle how a backbone is read out: what was asked, else the table, else the folder's own word, else the rule.
+
+    Args:
+        located, files: the backbone.
+        pooling, layer_readout: what was asked, or None.
+        causal: whether a token sees only those before it. normed: whether a norm stands behind the last block.
+
+    Raises:
+        UserError: cls pooling on a causal model; a pooling of the folder's own that is not known here.
+    """
     if pooling is None and located.entry is not None:
         pooling = located.entry.pooling
     if pooling is None:
-        pooling = files.pooling() or ("last" if architecture.causal else "mean")
-    if pooling == "cls" and architecture.causal:
+        pooling = files.pooling() or ("last" if causal else "mean")
+    if pooling == "cls" and causal:
         raise UserError(
             f"backbone {located.name}",
             "pooling 'cls' on a causal model: its first token sees only itself, so all texts that begin alike would be equal",
             "use pooling 'last' or 'mean'",
         )
-    raw = not architecture.final_norm
-    return Readout(pooling, "raw" if raw else layer_readout or "final_norm")
+    return Readout(pooling, layer_readout or "final_norm" if normed else "raw")

@@ -1,15 +1,21 @@
 """What a corpus is, and how its kind is read from its columns."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench import checks, datafiles
 from mipic_bench.errors import UserError
+from mipic_bench.registry import lazy
 from mipic_bench.tasks._tables import pair_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
 KINDS = ("text", "pairs", "triplets", "scored")
 # columns -> (kind, our name for each text column), the first that is there wins

@@ -1,12 +1,20 @@
 """What a task is: its entry in the registry, its data, and which rows of it are fitted, tuned and scored."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mipic_bench import datafiles
+from mipic_bench.registry import lazy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+else:
+    np = lazy("numpy")
+    pd = lazy("pandas")
 
 FAMILIES = ("sts", "classification", "pair", "retrieval", "clustering")
 SPLITS = ("train", "dev", "test")

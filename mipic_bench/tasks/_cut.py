@@ -1,9 +1,19 @@
 """Fixed, seeded, stratified cuts of rows, for data that came without a split."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mipic_bench.registry import lazy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+else:
+    np = lazy("numpy")
+    pd = lazy("pandas")
+
 
 SEED = 20260427  # any fixed number would do; changing it changes every cut, and so every number scored on one
 TENTHS = {"train": 8, "dev": 1, "test": 1}

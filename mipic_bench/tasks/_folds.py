@@ -1,10 +1,18 @@
 """Which rows of a task are fitted on, tuned on and scored. Nothing is ever tuned on the scored split."""
 
-import pandas as pd
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from mipic_bench.errors import UserError, unknown
+from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import Fold, TaskData
 from mipic_bench.tasks._cut import cut
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
 _TENTH = {"fit": 9, "tune": 1}
 

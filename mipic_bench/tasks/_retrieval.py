@@ -1,16 +1,23 @@
 """Retrieval data in BEIR's form: documents, queries, and judgements by split."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench import checks, datafiles
 from mipic_bench.errors import UserError, raise_all
+from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import frame_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+else:
+    np = lazy("numpy")
+    pd = lazy("pandas")
 
 QRELS = ("query-id", "corpus-id", "score")
 Judgement = tuple[str, str, Any]

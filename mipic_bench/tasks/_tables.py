@@ -1,17 +1,25 @@
 """From the columns of a file to the checked rows of a family. Used for local files and for the hub alike."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mipic_bench import checks, datafiles
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import COLUMNS, SPLITS, frame_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+else:
+    np = lazy("numpy")
+    pd = lazy("pandas")
 
 TABULAR = ("sts", "pair", "classification", "clustering")
 INFERRED = ("sts", "pair", "classification")  # clustering has the columns of classification: only a task.toml can tell

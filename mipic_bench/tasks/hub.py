@@ -1,16 +1,22 @@
 """Tasks from the Hugging Face hub, at the revision that the registry pins."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench.errors import UserError
+from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import Task, TaskData, content_digest
 from mipic_bench.tasks._retrieval import QRELS, join, read_documents, read_queries
 from mipic_bench.tasks._tables import Reading, read_rows
 from mipic_bench.tasks.local import SPLIT_NAMES, retrieval_data, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
 
 def load(task: Task) -> TaskData:

@@ -11,20 +11,26 @@ family is inferred from the columns. What columns cannot tell stands in `task.to
     premise = "sentence1"
 """
 
+from __future__ import annotations
+
 import tomllib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mipic_bench import checks, datafiles
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import COLUMNS, FAMILIES, SPLITS, Task, TaskData, content_digest
 from mipic_bench.tasks._cut import TENTHS, cut
 from mipic_bench.tasks._retrieval import QRELS, Retrieval, join, read_documents, read_queries
 from mipic_bench.tasks._tables import Reading, Rows, infer, nearest, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy("pandas")
 
 SPLIT_NAMES = {
     "train": "train",
