@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
@@ -114,8 +115,9 @@ def _one_minus_cka(
 def _alignment() -> Any:
     """Return the centred alignment <K, L> / (|K| |L| + eps) of nested token sets as one operation with its own gradient.
 
-    The best tokens of each example are brought together once, best first; every width then works on the leading corner of
-    that block, k_i tokens by d_i coordinates. Written out, autograd makes a full-size gradient of every slice.
+    The best tokens of each example are brought together once, best first. The Gram matrix of a prefix is the running sum of
+    the products of its blocks of coordinates, so that no coordinate is multiplied twice, and every width works on the leading
+    corner of it, k_i by k_i tokens; backwards the same. Written out, autograd makes a full-size gradient of every slice.
     """
 
     class Alignment(torch.autograd.Function):
@@ -126,11 +128,10 @@ def _alignment() -> Any:
             kept = torch.arange(max(most), device=order.device) < counts.unsqueeze(2)
             weights = kept.to(hidden.dtype)  # (width, batch, k)
             best, places = _gathered(hidden, order[:, : max(most)], weights.amax(0))
-            full = torch.bmm(best, best.transpose(1, 2))
+            products = _running_products(best, _edges(dims, best.shape[2]))
             values, saved = [], []
-            for dim, k, weight in zip(dims, most, weights, strict=True):
-                prefix = best[:, :k, :dim]
-                grams = torch.stack([torch.bmm(prefix, prefix.transpose(1, 2)), full[:, :k, :k]])
+            for product, k, weight in zip(products, most, weights, strict=False):
+                grams = torch.stack([product[:, :k, :k], products[-1][:, :k, :k]])
                 _center(grams, weight[:, :k])
                 flat = grams.flatten(2)
                 inner = torch.bmm(flat[0].unsqueeze(1), flat[1].unsqueeze(2)).flatten()
@@ -146,27 +147,51 @@ def _alignment() -> Any:
             best, places, *saved = ctx.saved_tensors
             shape, sizes, detach, eps = ctx.settings
             with torch.autocast(best.device.type, enabled=False):
-                to_best = torch.zeros_like(best)
                 to_full = best.new_zeros(len(best), best.shape[1], best.shape[1])
+                to_prefixes = []
                 groups = zip(sizes, saved[::3], saved[1::3], saved[2::3], upstream, strict=True)
-                for (dim, k), grams, inner, (own, other), gradient in groups:
+                for (_, k), grams, inner, (own, other), gradient in groups:
                     # d of <K, L> / (|K| |L| + eps); twice, because each Gram matrix holds the tokens twice
                     across = 2 * gradient / (own * other + eps)
                     along = across * inner / (own * other + eps)
                     across, of_prefix, of_full = (
                         x[:, None, None] for x in (across, along * other / own, along * own / other)
                     )
-                    to_prefix = (grams[1] * across).sub_(grams[0] * of_prefix)
-                    to_best[:, :k, :dim] += torch.bmm(to_prefix, best[:, :k, :dim])
+                    to_prefixes.append((grams[1] * across).sub_(grams[0] * of_prefix))
                     if not detach:
                         to_full[:, :k, :k].add_(grams[0] * across).sub_(grams[1] * of_full)
-                if not detach:
-                    to_best.baddbmm_(to_full, best)
-                to_hidden = best.new_zeros(shape[0] * shape[1], shape[2])
-                to_hidden.index_copy_(0, places, to_best.flatten(0, 1))
+                rows, most, width = best.shape
+                flat = best.new_empty(rows * most + 1, width)
+                flat[-1] = 0  # for tokens that no width keeps
+                to_best = flat[:-1].view_as(best)
+                to_gram = to_full  # of the products that a block of coordinates is part of: all from its width on
+                blocks = _edges([dim for dim, _ in sizes], width)
+                for place, (start, stop) in reversed(list(enumerate(blocks))):
+                    if place < len(sizes):
+                        k = sizes[place][1]
+                        to_gram[:, :k, :k] += to_prefixes[place]
+                    to_best[:, :, start:stop] = torch.bmm(to_gram, best[:, :, start:stop])
+                taken = torch.full((shape[0] * shape[1],), rows * most, device=places.device)
+                taken[places] = torch.arange(rows * most, device=places.device)
+                to_hidden = flat.index_select(0, taken)
             return to_hidden.view(shape), None, None, None, None, None, None
 
     return Alignment.apply
+
+
+def _edges(dims: Sequence[int], width: int) -> list[tuple[int, int]]:
+    """Return the blocks of coordinates between rising widths, up to the full one."""
+    return [(start, stop) for start, stop in pairwise((0, *dims, width)) if start < stop]
+
+
+def _running_products(best: "torch.Tensor", blocks: Sequence[tuple[int, int]]) -> "list[torch.Tensor]":
+    """Return the Gram matrices (batch, k, k) of the tokens cut behind each block, the last at full width."""
+    found: list[torch.Tensor] = []
+    for start, stop in blocks:
+        block = best[:, :, start:stop]
+        across = block.transpose(1, 2)
+        found.append(torch.baddbmm(found[-1], block, across) if found else torch.bmm(block, across))
+    return found
 
 
 def _gathered(
