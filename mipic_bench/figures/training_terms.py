@@ -90,7 +90,7 @@ def _figure(histories: Mapping[str, pd.DataFrame], title: str) -> Figure:
     mixed = len(set(kinds.values())) > 1  # then each panel says for itself what its shares are of
     figure, axes = panels(
         rows * across, (1.75, 1.1), title=title, handles=handles, columns=across, margins=(0.55, 0.52, 0.12, 0.47),
-        gaps=(0.55 if mixed else 0.42, 0.36),
+        gaps=(0.55 if mixed else 0.42, 0.36 if rows == 2 else 0.46),
     )  # fmt: skip
     for place, (method, found) in enumerate(histories.items()):
         row, column = divmod(place, across)

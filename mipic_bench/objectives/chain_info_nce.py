@@ -7,7 +7,6 @@ from pydantic import Field
 
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._term import Nesting, Reduction, Term, linear
-from mipic_bench.objectives.nested_info_nce import nested_info_nce
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import Shape, default_chain
 
@@ -26,14 +25,18 @@ def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: 
     """Return InfoNCE(source, target) with in-batch negatives: one link of MIPIC's chain (Eq 15-16).
 
     Args:
-        source: (batch, dim), already projected to the target's width. target: (batch, dim); whether it is detached is the
-            caller's choice.
+        source: (..., batch, dim), already projected to the target's width; leading axes are batches apart from each other.
+        target: (..., batch, dim); whether it is detached is the caller's choice.
         temperature: divides the cosines.
 
     Returns:
-        A scalar, mean over the batch; in float32 (float64 for float64 input).
+        A scalar, mean over all batches; in float32 (float64 for float64 input).
     """
-    return nested_info_nce(source, target, (source.shape[1],), temperature)[0]
+    with torch.autocast(source.device.type, enabled=False):
+        kind = torch.float64 if source.dtype == torch.float64 else torch.float32
+        source, target = (torch.nn.functional.normalize(x.to(kind), dim=-1) for x in (source, target))
+        logits = source @ target.transpose(-1, -2) / temperature
+        return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean()
 
 
 def ruled_chain(rule: str, nesting: Nesting) -> tuple[tuple[int, int], ...]:
@@ -119,10 +122,8 @@ class ChainInfoNCE(Term):
         for phi, ((dim, layer), (next_dim, next_layer)) in zip(heads, pairwise(self.checkpoints(nesting)), strict=True):
             source, target = phi(states.cut(layer, dim)), states.cut(next_layer, next_dim)
             target = target.detach() if self.detach else target
-            values += [
-                chain_info_nce(view, aim, self.temperature)
-                for view, aim in zip(states.split(source), states.split(target), strict=True)
-            ]
+            views, aims = torch.stack(states.split(source)), torch.stack(states.split(target))
+            values.append(chain_info_nce(views, aims, self.temperature))
         links = max(len(heads), 1)
-        total = torch.stack(values).sum() / states.parts if values else states.mask.new_zeros((), dtype=torch.float32)
+        total = torch.stack(values).sum() if values else states.mask.new_zeros((), dtype=torch.float32)
         return total if self.reduction == "sum" else total / links
