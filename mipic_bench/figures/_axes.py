@@ -44,7 +44,7 @@ def panels(
         gaps: inches between panels, across and down.
         share: all panels have the same axes, labelled at the left and below alone.
     """
-    across = min(count, columns)
+    across = 2 if count == 4 and columns == 3 else min(count, columns)  # two and two, not three and one
     down = ceil(count / across)
     wide = margins[0] + across * size[0] + (across - 1) * gaps[0] + margins[2]
     per_row = _legend_columns(handles, wide)

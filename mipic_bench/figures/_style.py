@@ -12,7 +12,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 UNTRAINED = "#6B7280"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 _ABLATION_DASHES: tuple[tuple[float, ...], ...] = ((4, 1.5), (5, 1.2, 1, 1.2), (2, 1), (6, 2, 2, 2))
-_UNTRAINED_DASHES = (1.0, 1.2)
+_UNTRAINED_DASHES = ((1.0, 1.4), (4.0, 1.4, 1.0, 1.4), (4.0, 2.0), (8.0, 2.0))
 INK, FAINT = "#1F2328", "#C9CED6"
 RC: Any = {
     "svg.hashsalt": "mipic-bench",  # element ids do not change from one drawing to the next
@@ -91,13 +91,13 @@ class Style:
 
 
 def bind(view: View) -> dict[str, Look]:
-    """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray dots."""
+    """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray."""
     trained = [method for method in view.every_method if method not in view.untrained]
     # base methods take the most distinct colors, whatever ablations and swept values stand between them
     order = sorted(trained, key=lambda method: (method not in view.methods, method in view.bases))
     looks = {method: _look(place, method in view.bases) for place, method in enumerate(order)}
     for place, method in enumerate(m for m in view.every_method if m in view.untrained):
-        looks[method] = Look(UNTRAINED, MARKERS[-1 - place % len(MARKERS)], _UNTRAINED_DASHES)
+        looks[method] = Look(UNTRAINED, MARKERS[-1 - place % len(MARKERS)], _UNTRAINED_DASHES[place % len(_UNTRAINED_DASHES)])
     return looks
 
 

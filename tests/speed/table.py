@@ -5,6 +5,7 @@ python tests/speed/table.py --write    puts it between the marks of the README
 """
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -22,7 +23,13 @@ def measured(folder: Path) -> list[dict[str, str]]:
             for row in csv.DictReader(file):
                 if row["target"] and row["quick"] == "0":
                     last[name, row["what"], row["case"], row["dtype"]] = row
-    return list(last.values())
+    whats = list(dict.fromkeys((name, what) for name, what, _, _ in last))
+    return [last[key] for key in sorted(last, key=lambda key: (whats.index(key[:2]), _natural(key[2]), key[3]))]
+
+
+def _natural(case: str) -> list[tuple[int, str]]:
+    """Return what sorts "batch 16" before "batch 128"."""
+    return [(int(number or 0), word) for number, word in re.findall(r"(\d*)(\D+)", case)]
 
 
 def table(rows: list[dict[str, str]]) -> str:
