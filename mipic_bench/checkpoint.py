@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mipic_bench import commit
+from mipic_bench.backbones.loading import quiet
 from mipic_bench.backbones.tuning import merged
 from mipic_bench.errors import UserError
 
@@ -209,7 +210,8 @@ def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
-        model.save_pretrained(building)
+        with quiet():
+            model.save_pretrained(building)
         backbone.tokenizer.save_pretrained(building)
         _write_pooling(building, backbone)
         files = sorted(path for path in building.rglob("*") if path.is_file())

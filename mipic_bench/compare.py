@@ -190,7 +190,9 @@ def _pairs(
     ours: pd.DataFrame, baselines: pd.DataFrame, depths: Mapping[str, int], same: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Join on task and dim, on the layer where the source gives one, and on what else must be the same."""
-    ours = ours.assign(last=ours["layer"] == ours["backbone"].map(depths), dataset=ours["task"].map(_datasets(ours)))
+    ours = ours.assign(
+        last=ours["layer"] == ours["backbone"].map(depths), dataset=ours["task"].map(_datasets(ours)).astype(object)
+    )
     theirs = baselines.rename(
         columns={"task": "dataset", "backbone": "baseline_backbone", "method": "baseline_method", "value": "baseline"}
     )

@@ -7,9 +7,7 @@ Normalize does its work; that is exact, and every version of the library reads i
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from logging import ERROR
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import torch
 
 from mipic_bench import backbones, checkpoint, mapping, model_card, results, views
 from mipic_bench.backbones import Backbone
+from mipic_bench.backbones.loading import quiet
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.mapping import Affine
 from mipic_bench.results import Store
@@ -255,22 +254,6 @@ def _with_pooler(model: Any) -> Any:
         for weight in model.pooler.parameters():
             weight.zero_()
     return model
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Still transformers' progress bars and notes for a moment, and leave them as they were."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(ERROR)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _parent(out: Path) -> Path:

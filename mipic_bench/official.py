@@ -110,7 +110,7 @@ def scorer(fold: Fold) -> Evaluator:
 
 def _folder(task: Any, data: Path | None) -> str:
     """Return the name of the folder of `--data` that holds a task's rows; empty when there is none."""
-    same = [own.name for own in tasks.registered().values() if own.mteb == task.metadata.name]
+    same = [own.name for own in tasks.registered().values() if own.source == task.metadata.dataset["path"]]
     there = tasks.found(data)
     return next((name for name in (task.metadata.name, *same) if name in there), "")
 

@@ -57,7 +57,7 @@ def swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: 
 
 def saved(model: Any, name: str | None, scratch: Path) -> Path:
     """Save a model in memory, so that it is read as any other."""
-    from mipic_bench.export import quiet
+    from mipic_bench.backbones.loading import quiet
 
     if not hasattr(model, "save_pretrained") or not hasattr(model, "tokenizer"):
         what = f"a {type(model).__name__} is no name, folder or SentenceTransformer"

@@ -129,7 +129,7 @@ def _from_folder(located: Located, files: Folder, weights: bool) -> tuple["PreTr
 
     try:
         # missing poolers are drawn from the global generator, which is not ours to move
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             model = _model(files.transformer, f"backbone {located.name}", weights)
             tokenizer = AutoTokenizer.from_pretrained(files.transformer, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -200,8 +200,8 @@ def _check_complete(model: "PreTrainedModel", report: Mapping[str, Any], where: 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Still transformers' progress bar and loading report for a moment, and leave them as they were."""
+def quiet() -> Iterator[None]:
+    """Still transformers' progress bars and loading report for a moment, and leave them as they were."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -97,7 +97,9 @@ def bind(view: View) -> dict[str, Look]:
     order = sorted(trained, key=lambda method: (method not in view.methods, method in view.bases))
     looks = {method: _look(place, method in view.bases) for place, method in enumerate(order)}
     for place, method in enumerate(m for m in view.every_method if m in view.untrained):
-        looks[method] = Look(UNTRAINED, MARKERS[-1 - place % len(MARKERS)], _UNTRAINED_DASHES[place % len(_UNTRAINED_DASHES)])
+        looks[method] = Look(
+            UNTRAINED, MARKERS[-1 - place % len(MARKERS)], _UNTRAINED_DASHES[place % len(_UNTRAINED_DASHES)]
+        )
     return looks
 
 
