@@ -12,7 +12,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- speed -->\n", "<!-- /speed -->\n"
 FILES = ("training", "step", "evaluation", "ceiling", "growth", "startup")  # in the order of the README
-UNITS = {"s": "s", "MB": "MB", "pairs/s": "pairs/s", "GFLOP/s": "GFLOP/s", "": ""}
 
 
 def measured(folder: Path) -> list[dict[str, str]]:
@@ -36,8 +35,8 @@ def table(rows: list[dict[str, str]]) -> str:
     """Return the rows as a Markdown table."""
     lines = ["| what | case | ours | held against | ratio (range) | bound | met |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        unit = UNITS[row["unit"]]
-        dtype = {"float32": ", float32"}.get(row["dtype"], "")
+        unit = row["unit"]
+        dtype = ", float32" if row["dtype"] == "float32" else ""
         spread = f"{row['ratio']} ({row['ratio_low']} to {row['ratio_high']})" if row["ratio"] else ""
         cells = (
             row["what"],
