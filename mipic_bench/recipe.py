@@ -62,7 +62,12 @@ class RecipeFile(BaseModel):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method before it meets a backbone: the file's own keys and the overlays that apply, in order."""
+    """A method before it meets a backbone: the file's own keys and what is put over them, in order.
+
+    Attributes:
+        overlays: of a named ablation; training options of the command line stand above them.
+        values: single keys whose values are part of the method's name, and so stand above everything.
+    """
 
     method: str
     base_method: str
@@ -70,6 +75,7 @@ class Recipe:
     body: Raw
     backbones: Mapping[str, Raw]
     overlays: tuple[Raw, ...] = ()
+    values: tuple[Raw, ...] = ()
 
     @property
     def trains(self) -> bool:
@@ -86,7 +92,7 @@ class Recipe:
     def raw(self) -> Raw:
         """The keys of the file with the overlays put over them."""
         raw = self.body
-        for overlay in self.overlays:
+        for overlay in (*self.overlays, *self.values):
             raw = merged(raw, overlay)
         return raw
 
@@ -101,7 +107,7 @@ class Recipe:
             self,
             method=f"{self.method}-{suffix}",
             ablation=f"{self.ablation}-{suffix}".lstrip("-"),
-            overlays=(*self.overlays, overlay),
+            values=(*self.values, overlay),
         )
 
 
@@ -194,13 +200,15 @@ def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None =
         recipe: the method.
         shape: of the backbone.
         backbone: its table name, for what a recipe changes on known backbones.
-        overrides: training settings given on the command line; they stand above the recipe's own.
+        overrides: training settings given on the command line; they stand above the recipe's own, but for a value that
+            the method's name gives.
 
     Raises:
         UserError: all problems at once, each with the recipe key, both values, and what to do.
     """
     raw = dict(recipe.body)
-    for overlay in (recipe.backbones.get(backbone, {}), *recipe.overlays, {"training": overrides or {}}):
+    options = {"training": overrides or {}}
+    for overlay in (recipe.backbones.get(backbone, {}), *recipe.overlays, options, *recipe.values):
         raw = merged(raw, overlay)
     file = validated(RecipeFile, raw, recipe.method)
     training = validated(Training, file.training, f"{recipe.method}: training")

@@ -67,7 +67,7 @@ def test_a_file_is_a_recipe_its_ablations_and_its_swept_values(mine):
     assert {recipe.base_method for recipe in mine.values()} == {"mine"}
 
 
-def test_overlays_apply_in_order_backbone_ablation_set_command_line(mine):
+def test_overlays_apply_in_order_backbone_ablation_command_line_set(mine):
     def weight(recipe, backbone=""):
         return resolve(recipe, SHAPE, backbone).terms["mrl"].weight
 
@@ -77,7 +77,9 @@ def test_overlays_apply_in_order_backbone_ablation_set_command_line(mine):
     assert resolve(mine["mine"], SHAPE, "bert-base").terms["chain"].reduction == "mean"
     assert resolve(mine["mine"], SHAPE, "").training.epochs == 2
     assert resolve(mine["mine"].set("training.epochs", 3), SHAPE, "").training.epochs == 3
-    assert resolve(mine["mine"].set("training.epochs", 3), SHAPE, "", {"epochs": 7}).training.epochs == 7
+    assert resolve(mine["mine"], SHAPE, "", {"epochs": 7}).training.epochs == 7
+    named = mine["mine"].set("training.epochs", 3)  # "mine-epochs=3" says what was trained, whatever a study file says
+    assert resolve(named, SHAPE, "", {"epochs": 7, "batch_size": 8}).training.epochs == 3
 
 
 def test_a_weight_of_zero_takes_the_term_away_and_alpha_mixes(mine):
