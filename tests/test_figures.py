@@ -120,6 +120,17 @@ def test_add_one_is_read_from_the_terms():
     assert ablation_forest.additions(View(frame), "mipic") == []
 
 
+def test_add_one_leaves_out_what_differs_in_more_than_a_term():
+    frame = synthetic.rows(methods=("mrl", "mrl-rotated", "mrl-cold", "mipic", "mipic-no-sia", "mipic-no-pic"))
+    records = synthetic.provenance(frame)
+    for record in records.values():
+        if record["cell"]["method"] == "mrl-rotated":
+            record["recipe"]["posthoc"] = {"transform": "rotation"}
+        if record["cell"]["method"] == "mrl-cold":
+            record["recipe"]["terms"] = {"mrl": {**record["recipe"]["terms"]["mrl"], "temperature": 0.01}}
+    assert {plain for plain, _, _ in ablation_forest.additions(View(frame, records), "mipic")} == {"mrl"}
+
+
 def test_the_front_is_what_nothing_cheaper_reaches():
     costs, quality = pd.Series([4.0, 1.0, 2.0, 2.0, 8.0]), pd.Series([0.5, 0.3, 0.6, 0.4, 0.7])
     assert list(pareto.front(costs, quality)) == [1, 2, 4]

@@ -1,5 +1,6 @@
 """What each component of a method is worth, as a forest plot: remove one, and add one."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ def _lines(view: View, setting: Setting, answers: pd.DataFrame, budget: pd.Serie
 def additions(view: View, base: str) -> list[tuple[str, str, str]]:
     """Pairs of methods of which the second has the terms of the first and one component more: (plain, extended, component).
 
-    A component is what an ablation of the base takes away; which terms a method has is read from the provenance.
+    A component is what an ablation of the base takes away; which parts a method has is read from the provenance.
     """
     terms = {method: _terms(view, method) for method in view.methods}
     own = [method for method, parent in view.bases.items() if parent == base and method in view.methods]
@@ -107,11 +108,19 @@ def additions(view: View, base: str) -> list[tuple[str, str, str]]:
 
 
 def _terms(view: View, method: str) -> frozenset[str]:
-    """The terms of a method that weigh anything, by name; empty where the provenance does not say."""
+    """The parts of a method: each term that weighs anything, by name and settings but its weight, and its transform.
+
+    Empty where the provenance does not say.
+    """
     for record in view.provenance.values():
         if record.get("cell", {}).get("method") == method:
-            terms = record.get("recipe", {}).get("terms") or {}
-            return frozenset(name for name, term in terms.items() if float(term.get("weight", 1)) != 0)
+            recipe = record.get("recipe", {})
+            terms = {name: term for name, term in (recipe.get("terms") or {}).items() if term.get("weight", 1) != 0}
+            parts = {**terms, **({"posthoc": recipe["posthoc"]} if recipe.get("posthoc") else {})}
+            return frozenset(
+                json.dumps([name, {key: value for key, value in part.items() if key != "weight"}], sort_keys=True)
+                for name, part in parts.items()
+            )
     return frozenset()
 
 
