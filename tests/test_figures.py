@@ -153,12 +153,14 @@ def test_numbers_can_be_read_on_every_color():
 
 
 def test_shares_of_the_gradient_and_of_the_loss_are_not_averaged():
-    frame = synthetic.rows(methods=("mrl", "mipic"), seeds=(0, 1), tasks={"sts": ("stsb",)})
+    frame = synthetic.rows(methods=("mipic-no-sia", "mipic"), seeds=(0, 1), tasks={"sts": ("stsb",)})
     records = synthetic.provenance(frame)
     for record in records.values():
         cell, history = record["cell"], record["training"]["history"]
         for place, entry in enumerate(history):
-            if cell["method"] == "mrl" or cell["seed"] == "1" or place % 2:  # logged by one seed, at some steps
+            if (
+                cell["method"] == "mipic-no-sia" or cell["seed"] == "1" or place % 2
+            ):  # logged by one seed, at some steps
                 del entry["shares"]
             else:
                 entry["shares"] = dict.fromkeys(entry["shares"], 0.25)
@@ -167,5 +169,14 @@ def test_shares_of_the_gradient_and_of_the_loss_are_not_averaged():
     assert set(below) == {"% of the gradient", "% of the loss"}
     for line in below["% of the gradient"].lines:
         assert set(line.get_ydata()) == {25.0} and len(line.get_xdata()) == 10
-    for line in below["% of the loss"].lines:
-        assert set(line.get_ydata()) == {100.0} and len(line.get_xdata()) == 20
+    of_loss = [line.get_ydata() for line in below["% of the loss"].lines]
+    assert {len(line) for line in of_loss} == {20} and np.allclose(sum(of_loss), 100)
+
+
+def test_a_single_term_is_left_out_beside_several():
+    frame = synthetic.rows(methods=("mrl", "mipic"), seeds=(0,), tasks={"sts": ("stsb",)})
+    for methods, titles in ((("mrl", "mipic"), {"mipic"}), (("mrl",), {"mrl"})):
+        own = frame[frame["method"].isin(methods)]
+        view = View(own, synthetic.provenance(own))
+        ((_, figure),) = TrainingTerms().draw(view, Style(bind(view), "mrl"))
+        assert {axes.get_title(loc) for axes in figure.axes for loc in ("left", "center")} - {""} == titles

@@ -17,11 +17,11 @@ MEASURES = {"ms_per_step": "ms per step", "peak_memory_mb": "peak memory, MB"}
 
 
 class TrainingCost(Drawing):
-    """Bars per method, the mean over its runs, with the runs as points."""
+    """Bars per method, the median of its runs, with the runs as points."""
 
     title = "Cost of training"
     caption = (
-        "Mean over runs, each run a point. Times of runs on different machines, or beside other jobs, are not comparable; "
+        "Median of the runs, each run a point. Times of runs on different machines, or beside other jobs, are not comparable; "
         "the provenance says where each ran."
     )
     needs = "It needs provenance with training times."
@@ -56,18 +56,18 @@ def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, mea
     methods = [method for method in view.methods if (costs["method"] == method).any()]
     left = 0.2 + 0.06 * max(map(len, methods))
     figure, axes = panels(
-        len(measures), (2.3, 0.24 * len(methods)), title=setting.title, margins=(left, 0.36, 0.12, 0.42), gaps=(0.2, 0)
+        len(measures), (2.3, 0.24 * len(methods)), title=setting.title, margins=(left, 0.36, 0.24, 0.42), gaps=(0.2, 0)
     )
     for place, measure in zip(axes, measures, strict=True):
-        means = costs.groupby("method")[measure].mean()
+        middle = costs.groupby("method")[measure].median()  # one run beside other jobs moves a mean
         for row, method in enumerate(methods):
             alpha = style.alpha(method)
-            place.barh(row, means[method], color=style[method].color, alpha=0.55 * alpha, height=0.66, gid=gid(method))
+            place.barh(row, middle[method], color=style[method].color, alpha=0.55 * alpha, height=0.66, gid=gid(method))
             runs = costs.loc[costs["method"] == method, measure]
             place.plot(runs, [row] * len(runs), "o", color=style[method].color, ms=3, alpha=alpha, gid=gid(method))
-            times = means[method] / means.min()
+            times = middle[method] / middle.min()
             place.annotate(
-                f"{means[method]:,.0f}  ({times:.2f}×)", (max(means[method], runs.max()), row), xytext=(5, 0),
+                f"{middle[method]:,.0f}  ({times:.2f}×)", (max(middle[method], runs.max()), row), xytext=(5, 0),
                 textcoords="offset points", va="center", fontsize=6.8,
             )  # fmt: skip
         place.set_xlabel(MEASURES[measure])

@@ -26,7 +26,7 @@ class TrainingTerms(Drawing):
         "Above: each term times its weight (the parts of the loss; log scale). Below: each term's share of the gradient "
         "norm where it was logged (`run --diagnostics`), else of the loss: the norm of the gradient of the term times its "
         "weight with respect to the encoder's parameters, over the sum of these norms. Means over seeds. A term with nearly "
-        "all of the share decides alone."
+        "all of the share decides alone. Methods of a single term are left out beside methods of several."
     )
     needs = "It needs provenance with a training history."
     order = 90
@@ -39,8 +39,9 @@ class TrainingTerms(Drawing):
                 found = history(view, method, setting.backbone, setting.corpus)
                 if len(found):
                     histories[method] = found
+            several = {method: found for method, found in histories.items() if found["term"].nunique() > 1}
             if histories:
-                yield setting.slug, _figure(histories, setting.title)
+                yield setting.slug, _figure(several or histories, setting.title)
 
 
 def history(view: View, method: str, backbone: str, corpus: str) -> pd.DataFrame:
