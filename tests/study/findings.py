@@ -1,0 +1,219 @@
+"""The tables of the study's pages, made from its rows.
+
+python tests/study/findings.py            prints them
+python tests/study/findings.py --write    puts them between the marks of FINDINGS.md and README.md in results/study
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mipic_bench import results
+from mipic_bench.stats import FAMILY_MEAN, MAIN_METRIC, differences, mean_over_dims, scores, seeds_needed
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "results" / "study"
+PAGES = (FOLDER / "FINDINGS.md", FOLDER / "README.md")
+BACKBONE, CORPUS = "minilm", "unsup_union"
+LAST, FULL = 6, 384
+NARROW = (8, 16, 32, 64)  # the widths that the claim is about
+SHOWN = (8, 16, 64, FULL)
+TUNED = {"sts": "spearman", "classification": "accuracy", "pair": "ap"}
+RIVALS = ("mrl", "2d-mrl", "ese", "starbucks", "full", "pca", "pretrained")
+
+
+def tables(rows: pd.DataFrame) -> dict[str, str]:
+    """Return name of a table -> Markdown, all from the rows of a folder of results."""
+    rows = rows[(rows["backbone"] == BACKBONE) & rows["corpus"].isin(["", CORPUS])]
+    floats = rows[rows["precision"] == "float32"]
+    last = floats[floats["layer"] == LAST]
+    return {
+        "narrow": narrow(last),
+        "pivot": against(last, "pivot", [*RIVALS[:1], "mipic", *RIVALS[1:]]),
+        "mipic": against(last, "mipic", RIVALS),
+        "components": against(last, "mipic", ("mipic-no-sia", "mipic-no-pic")),
+        "layers": by_layer(floats, "mipic", ("mipic-no-sia", "mipic-no-pic")),
+        "exits": exits(floats),
+        "precision": by_precision(rows[rows["layer"] == LAST]),
+        "seeds": needed(last),
+    }
+
+
+def narrow(last: pd.DataFrame) -> str:
+    """Return each method's mean over dims 8 to 64, per family and over them, best first; then its full width."""
+    parts = {"8 to 64": _scores(mean_over_dims(last, NARROW)), str(FULL): _scores(last[last["dim"] == FULL])}
+    families = [*_families(last), FAMILY_MEAN]
+    first = parts["8 to 64"]
+    order = first[first["family"] == FAMILY_MEAN].sort_values("mean", ascending=False)["method"]
+    head = ["method", *families, f"{FAMILY_MEAN}, {FULL} dims", "seeds"]
+    lines = []
+    for method in order:
+        own = first[first["method"] == method].set_index("family")
+        full = parts[str(FULL)].set_index(["method", "family"]).loc[(method, FAMILY_MEAN)]
+        cells = [_score(own.loc[family]) for family in families]
+        lines.append([f"`{method}`", *cells, _score(full), str(own.loc[FAMILY_MEAN, "seeds"])])
+    return _markdown(head, lines)
+
+
+def against(last: pd.DataFrame, method: str, rivals: Sequence[str]) -> str:
+    """Return a method minus each rival: per family, at some widths and on the mean over the narrow ones."""
+    places = {str(dim): last[last["dim"] == dim] for dim in SHOWN}
+    places["mean of 8 to 64"] = mean_over_dims(last, NARROW)
+    found = {name: _differences(part, method, rivals) for name, part in places.items()}
+    lines = []
+    for rival in rivals:
+        for family in [*_families(last), FAMILY_MEAN]:
+            cells = [_difference(part, rival, family) for part in found.values()]
+            if any(cells):
+                lines.append([f"`{rival}`", family, *cells])
+    return _markdown([f"`{method}` minus", "family", *found], lines)
+
+
+def by_layer(floats: pd.DataFrame, method: str, rivals: Sequence[str]) -> str:
+    """Return a method minus each rival at every layer, on the mean over the narrow widths."""
+    part = mean_over_dims(floats, NARROW)
+    layers = sorted(part["layer"].unique())
+    found = [_differences(part[part["layer"] == layer], method, rivals) for layer in layers]
+    lines = [
+        [f"`{rival}`", family, *(_difference(one, rival, family) for one in found)]
+        for rival in rivals
+        for family in [*_families(part), FAMILY_MEAN]
+    ]
+    head = [f"`{method}` minus", "family", *(f"layer {layer}" for layer in layers)]
+    return _markdown(head, [line for line in lines if any(line[2:])])
+
+
+def exits(floats: pd.DataFrame) -> str:
+    """Return the mean over families at full width, method by layer."""
+    found = _scores(floats[floats["dim"] == FULL])
+    found = found[found["family"] == FAMILY_MEAN]
+    layers = sorted(found["layer"].unique())
+    cells = found.set_index(["method", "layer"])
+    best = found[found["layer"] == LAST].sort_values("mean", ascending=False)["method"]
+    lines = [[f"`{method}`", *(_score(cells.loc[(method, layer)]) for layer in layers)] for method in best]
+    return _markdown(["method", *(f"layer {layer}" for layer in layers)], lines)
+
+
+def by_precision(last: pd.DataFrame) -> str:
+    """Return what Pivot and MIPIC gain over MRL in each precision, on the mean over the narrow widths."""
+    part = mean_over_dims(last, NARROW)
+    precisions = [name for name in ("float32", "int8", "binary") if (part["precision"] == name).any()]
+    lines = []
+    for method in ("pivot", "mipic"):
+        found = [_differences(part[part["precision"] == name], method, ("mrl",)) for name in precisions]
+        for family in [*_families(part), FAMILY_MEAN]:
+            lines.append([f"`{method}`", family, *(_difference(one, "mrl", family) for one in found)])
+    return _markdown(["minus `mrl`", "family", *precisions], lines)
+
+
+def needed(last: pd.DataFrame, points: float = 0.5) -> str:
+    """Return how many seeds show a difference of half a point: from the spread of the paired differences from MRL."""
+    found = differences(last, "mrl", metrics=MAIN_METRIC)
+    found = found[(found["seeds"] > 2) & ~found["note"].str.contains("has no training")]
+    lines = []
+    for family in [*_families(last), FAMILY_MEAN]:
+        for dim in (16, 64, FULL):
+            own = found[(found["family"] == family) & (found["dim"] == dim) & (found["method"] != "pivot")]
+            spread = own["sd"].median()
+            worst = own["sd"].max()
+            cells = [f"{100 * spread:.2f}", str(seeds_needed(points / 100, spread))]
+            cells += [f"{100 * worst:.2f}", str(seeds_needed(points / 100, worst))]
+            lines.append([family, str(dim), *cells])
+    head = ["family", "dim", "s.d. of the difference, median", "seeds", "s.d., largest", "seeds"]
+    return _markdown(head, lines)
+
+
+def tuning(rows: pd.DataFrame) -> str:
+    """Return the mean over families and widths on dev at the last layer, method by learning rate; the best in bold.
+
+    Args:
+        rows: of `results/study/tuning`; the name of a trained method ends in its rate.
+    """
+    rows = rows[(rows["layer"] == LAST) & (rows["precision"] == "float32")]
+    found = scores(mean_over_dims(rows, sorted(rows["dim"].unique())), metrics=TUNED, split="dev")
+    found = found[found["family"] == FAMILY_MEAN]
+    named = found["method"].str.partition("-learning_rate=")
+    cells = found.assign(method=named[0], rate=named[2]).pivot(index="method", columns="rate", values="mean") * 100
+    rates = [*sorted((rate for rate in cells.columns if rate), key=float), ""]
+    lines = []
+    for name, line in cells[rates].iterrows():
+        several = line.count() > 1
+        told = [
+            "" if np.isnan(cell) else f"**{cell:.2f}**" if several and cell == line.max() else f"{cell:.2f}"
+            for cell in line
+        ]
+        lines.append([f"`{name}`", *told])
+    return _markdown(
+        ["method", *(f"{float(rate):.0e}".replace("e-0", "e-") for rate in rates[:-1]), "no training"], lines
+    )
+
+
+def _families(rows: pd.DataFrame) -> list[str]:
+    there = set(rows["family"])
+    return [family for family in MAIN_METRIC if family in there]
+
+
+def _scores(rows: pd.DataFrame) -> pd.DataFrame:
+    return scores(rows, metrics=MAIN_METRIC)
+
+
+def _differences(rows: pd.DataFrame, method: str, rivals: Sequence[str]) -> pd.DataFrame:
+    found = [differences(rows[rows["method"].isin([method, rival])], rival) for rival in rivals]
+    return pd.concat(found, ignore_index=True)
+
+
+def _score(line: pd.Series) -> str:
+    reach = (line["high"] - line["low"]) / 2
+    return f"{100 * line['mean']:.1f}" + (f" ± {100 * reach:.1f}" if np.isfinite(reach) else "")
+
+
+def _difference(found: pd.DataFrame, rival: str, family: str) -> str:
+    line = found[(found["reference"] == rival) & (found["family"] == family)]
+    if line.empty or not np.isfinite(line.iloc[0]["difference"]):
+        return ""
+    low, mid, high = (_signed(100 * line.iloc[0][name]) for name in ("low", "difference", "high"))
+    return f"{mid} [{low}, {high}]"
+
+
+def _signed(value: float) -> str:
+    return (
+        "–"
+        if not np.isfinite(value)
+        else f"{value:+.1f}".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
+    )
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *lines))
+
+
+def made() -> dict[str, str]:
+    """Return every table by name, from the committed rows."""
+    return {**tables(results.read(FOLDER).rows()), "tuning": tuning(results.read(FOLDER / "tuning").rows())}
+
+
+def marked(text: str) -> Iterator[tuple[str, str]]:
+    """Yield name and content of every marked table of a page."""
+    yield from re.findall(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Print the tables, or write them into the pages."""
+    found = made()
+    if "--write" not in sys.argv[1:]:
+        print("\n".join(f"{name}\n\n{table}" for name, table in found.items()))
+        return
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name, old in marked(text):
+            text = text.replace(f"<!-- {name} -->\n{old}<!--", f"<!-- {name} -->\n{found[name]}<!--")
+        page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
