@@ -6,8 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ FORMAT = 1
 FOLDER, MARK, NAMES = "vectors", "vectors.json", "texts.npy"
 LARGE = 1 << 30  # bytes: arrays above it lie in a file that the system may page out
 _CHUNK = 8192  # rows copied at a time
+_DAY = 86400  # seconds
 
 
 def allocate(layers: Sequence[int], shape: tuple[int, int]) -> dict[int, np.ndarray]:
@@ -82,6 +85,7 @@ class Kept:
         if not len(rows):
             return
         building = self.folder / f"{uuid4().hex[:12]}{commit.TEMPORARY}"
+        self._clear()
         try:
             building.mkdir(parents=True)
             names = np.frombuffer(b"".join(_name(texts[row]) for row in rows), np.uint8).reshape(len(rows), -1)
@@ -99,6 +103,13 @@ class Kept:
         except (OSError, UserError) as error:
             shutil.rmtree(building, ignore_errors=True)
             self.say(f"vectors are not kept: {error}")
+
+    def _clear(self) -> None:
+        """Take away what processes left that were killed while they wrote; a lot of today may still be growing."""
+        for path in self.folder.glob(f"*{commit.TEMPORARY}"):
+            with suppress(OSError):  # another process may take it away at the same time
+                if time() - path.stat().st_mtime > _DAY:
+                    shutil.rmtree(path)
 
     def _lots(self, layers: Sequence[int]) -> Iterator[tuple[list[bytes], dict[int, np.ndarray]]]:
         """Yield the names and mapped arrays of every whole lot that has all of these layers; others are passed over."""

@@ -1,5 +1,6 @@
 """Vectors kept between runs: only new texts are encoded, and nothing damaged or of another model is ever taken."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_a_damaged_lot_is_passed_over(name, how, read, kept):
     again, encoded = read(TEXTS, kept)
     assert encoded == len(TEXTS) and same(again, read(TEXTS)[0])
     assert read(TEXTS, kept)[1] == 0
+
+
+def test_what_a_killed_process_left_goes_a_day_later(read, kept):
+    old, new = kept.folder / "a.tmp", kept.folder / "b.tmp"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "texts.npy").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    read(TEXTS, kept)
+    assert not old.exists() and new.is_dir()
 
 
 def test_a_disk_that_takes_nothing_costs_no_run(read, kept, said):

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mipic_bench import results
+from mipic_bench.figures.training_terms import history
+from mipic_bench.quality import View
 from mipic_bench.stats import FAMILY_MEAN, MAIN_METRIC, differences, mean_over_dims, scores, seeds_needed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,18 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
         "precision": by_precision(rows[rows["layer"] == LAST]),
         "seeds": needed(last),
     }
+
+
+def terms(view: View) -> str:
+    """Return what share of the loss each of MIPIC's terms has at the first and the last logged step."""
+    lines = []
+    for method in ("mipic", "mipic-no-pic", "mipic-no-sia"):
+        found = history(view, method, BACKBONE, CORPUS)
+        for step in (found["step"].min(), found["step"].max()):
+            at = found[found["step"] == step].set_index("term")["share"]
+            told = [f"{100 * at[name]:.0f} %" if name in at else "" for name in ("mrl", "attention", "cka", "chain")]
+            lines.append([f"`{method}`", str(step), *told])
+    return _markdown(["method", "step", "MRL", "attention", "CKA", "chain"], lines)
 
 
 def narrow(last: pd.DataFrame) -> str:
@@ -194,7 +208,9 @@ def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def made() -> dict[str, str]:
     """Return every table by name, from the committed rows."""
-    return {**tables(results.read(FOLDER).rows()), "tuning": tuning(results.read(FOLDER / "tuning").rows())}
+    store = results.read(FOLDER)
+    told = {**tables(store.rows()), "terms": terms(View(store.rows(), store.provenance()))}
+    return {**told, "tuning": tuning(results.read(FOLDER / "tuning").rows())}
 
 
 def marked(text: str) -> Iterator[tuple[str, str]]:
