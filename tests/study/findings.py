@@ -6,7 +6,7 @@ python tests/study/findings.py --write    puts them between the marks of FINDING
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,13 @@ NARROW = (8, 16, 32, 64)  # the widths that the claim is about
 SHOWN = (8, 16, 64, FULL)
 TUNED = {"sts": "spearman", "classification": "accuracy", "pair": "ap"}
 RIVALS = ("mrl", "2d-mrl", "ese", "starbucks", "full", "pca", "pretrained")
+Pairs = Mapping[str, tuple[str, str]]  # label -> the two methods, left minus right
+PARTS: Pairs = {
+    "SIA, beside PIC": ("mipic", "mipic-no-sia"),
+    "SIA, on MRL alone": ("mipic-no-pic", "mrl"),
+    "PIC, beside SIA": ("mipic", "mipic-no-pic"),
+    "PIC, on MRL alone": ("mipic-no-sia", "mrl"),
+}
 
 
 def tables(rows: pd.DataFrame) -> dict[str, str]:
@@ -35,12 +42,14 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
     last = floats[floats["layer"] == LAST]
     return {
         "narrow": narrow(last),
-        "pivot": against(last, "pivot", [*RIVALS[:1], "mipic", *RIVALS[1:]]),
-        "mipic": against(last, "mipic", RIVALS),
-        "components": against(last, "mipic", ("mipic-no-sia", "mipic-no-pic")),
-        "layers": by_layer(floats, "mipic", ("mipic-no-sia", "mipic-no-pic")),
+        "pivot": against(last, _minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained"))),
+        "mipic": against(last, _minus("mipic", RIVALS)),
+        "components": against(last, PARTS),
+        "layers": by_layer(floats, PARTS),
         "exits": exits(floats),
-        "precision": by_precision(rows[rows["layer"] == LAST]),
+        "precision": by_precision(
+            rows[rows["layer"] == LAST], {**_minus("pivot", ["mrl"]), **_minus("mipic", ["mrl"])}
+        ),
         "seeds": needed(last),
     }
 
@@ -73,32 +82,18 @@ def narrow(last: pd.DataFrame) -> str:
     return _markdown(head, lines)
 
 
-def against(last: pd.DataFrame, method: str, rivals: Sequence[str]) -> str:
-    """Return a method minus each rival: per family, at some widths and on the mean over the narrow ones."""
-    places = {str(dim): last[last["dim"] == dim] for dim in SHOWN}
-    places["mean of 8 to 64"] = mean_over_dims(last, NARROW)
-    found = {name: _differences(part, method, rivals) for name, part in places.items()}
-    lines = []
-    for rival in rivals:
-        for family in [*_families(last), FAMILY_MEAN]:
-            cells = [_difference(part, rival, family) for part in found.values()]
-            if any(cells):
-                lines.append([f"`{rival}`", family, *cells])
-    return _markdown([f"`{method}` minus", "family", *found], lines)
+def against(last: pd.DataFrame, pairs: Pairs) -> str:
+    """Return differences of two methods: per family, at some widths and on the mean over the narrow ones."""
+    places = {f"{dim} dims": last[last["dim"] == dim] for dim in SHOWN}
+    return _difference_table({**places, "mean of 8 to 64": mean_over_dims(last, NARROW)}, pairs)
 
 
-def by_layer(floats: pd.DataFrame, method: str, rivals: Sequence[str]) -> str:
-    """Return a method minus each rival at every layer, on the mean over the narrow widths."""
+def by_layer(floats: pd.DataFrame, pairs: Pairs) -> str:
+    """Return differences of two methods at every layer, on the mean over the narrow widths."""
     part = mean_over_dims(floats, NARROW)
-    layers = sorted(part["layer"].unique())
-    found = [_differences(part[part["layer"] == layer], method, rivals) for layer in layers]
-    lines = [
-        [f"`{rival}`", family, *(_difference(one, rival, family) for one in found)]
-        for rival in rivals
-        for family in [*_families(part), FAMILY_MEAN]
-    ]
-    head = [f"`{method}` minus", "family", *(f"layer {layer}" for layer in layers)]
-    return _markdown(head, [line for line in lines if any(line[2:])])
+    return _difference_table(
+        {f"layer {layer}": part[part["layer"] == layer] for layer in sorted(part["layer"].unique())}, pairs
+    )
 
 
 def exits(floats: pd.DataFrame) -> str:
@@ -112,16 +107,10 @@ def exits(floats: pd.DataFrame) -> str:
     return _markdown(["method", *(f"layer {layer}" for layer in layers)], lines)
 
 
-def by_precision(last: pd.DataFrame) -> str:
-    """Return what Pivot and MIPIC gain over MRL in each precision, on the mean over the narrow widths."""
+def by_precision(last: pd.DataFrame, pairs: Pairs) -> str:
+    """Return differences of two methods in each precision, on the mean over the narrow widths."""
     part = mean_over_dims(last, NARROW)
-    precisions = [name for name in ("float32", "int8", "binary") if (part["precision"] == name).any()]
-    lines = []
-    for method in ("pivot", "mipic"):
-        found = [_differences(part[part["precision"] == name], method, ("mrl",)) for name in precisions]
-        for family in [*_families(part), FAMILY_MEAN]:
-            lines.append([f"`{method}`", family, *(_difference(one, "mrl", family) for one in found)])
-    return _markdown(["minus `mrl`", "family", *precisions], lines)
+    return _difference_table({name: part[part["precision"] == name] for name in ("float32", "int8", "binary")}, pairs)
 
 
 def needed(last: pd.DataFrame, points: float = 0.5) -> str:
@@ -166,6 +155,10 @@ def tuning(rows: pd.DataFrame) -> str:
     )
 
 
+def _minus(method: str, rivals: Sequence[str]) -> Pairs:
+    return {f"`{method}` minus `{rival}`": (method, rival) for rival in rivals}
+
+
 def _families(rows: pd.DataFrame) -> list[str]:
     there = set(rows["family"])
     return [family for family in MAIN_METRIC if family in there]
@@ -175,9 +168,16 @@ def _scores(rows: pd.DataFrame) -> pd.DataFrame:
     return scores(rows, metrics=MAIN_METRIC)
 
 
-def _differences(rows: pd.DataFrame, method: str, rivals: Sequence[str]) -> pd.DataFrame:
-    found = [differences(rows[rows["method"].isin([method, rival])], rival) for rival in rivals]
-    return pd.concat(found, ignore_index=True)
+def _difference_table(places: Mapping[str, pd.DataFrame], pairs: Pairs) -> str:
+    """Return a line per pair and family, a column per place."""
+    lines = []
+    for label, (left, right) in pairs.items():
+        found = [differences(part[part["method"].isin([left, right])], right) for part in places.values()]
+        for family in [*_families(next(iter(places.values()))), FAMILY_MEAN]:
+            cells = [_difference(one, family) for one in found]
+            if any(cells):
+                lines.append([label, family, *cells])
+    return _markdown(["difference", "family", *places], lines)
 
 
 def _score(line: pd.Series) -> str:
@@ -185,12 +185,12 @@ def _score(line: pd.Series) -> str:
     return f"{100 * line['mean']:.1f}" + (f" ± {100 * reach:.1f}" if np.isfinite(reach) else "")
 
 
-def _difference(found: pd.DataFrame, rival: str, family: str) -> str:
-    line = found[(found["reference"] == rival) & (found["family"] == family)]
+def _difference(found: pd.DataFrame, family: str) -> str:
+    line = found[found["family"] == family]
     if line.empty or not np.isfinite(line.iloc[0]["difference"]):
         return ""
     low, mid, high = (_signed(100 * line.iloc[0][name]) for name in ("low", "difference", "high"))
-    return f"{mid} [{low}, {high}]"
+    return f"{mid} [{low}, {high}]" if np.isfinite(line.iloc[0]["low"]) else mid
 
 
 def _signed(value: float) -> str:
