@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import integrate
 from scipy import stats as reference
 
 from mipic_bench import stats
@@ -151,6 +152,21 @@ def test_power_agrees_with_statsmodels():
     wanted = [3.264043552819638, 1.6819970833232674, 0.9960019107624178]
     assert stats.detectable(1, np.array([3, 5, 10])) == pytest.approx(wanted)
     assert stats.seeds_needed(0.5, 1) == 34  # 33.367
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 8.0, 12.0, 16.0])
+def test_power_agrees_with_an_integral_over_the_standard_deviation(n, shift):
+    critical = reference.t.ppf(0.975, n - 1)
+
+    def missed(variance):
+        edge = critical * np.sqrt(variance / (n - 1))
+        inside = reference.norm.cdf(edge - shift) - reference.norm.cdf(-edge - shift)
+        return inside * reference.chi2.pdf(variance, n - 1)
+
+    chance = 1 - sum(integrate.quad(missed, *part)[0] for part in ((0, 0.1), (0.1, 5), (5, 50), (50, np.inf)))
+    assert stats.power(shift / np.sqrt(n), 1, n) == pytest.approx(chance, abs=1e-5)
+    assert stats.power(float(stats.detectable(1, n)), 1, n) == pytest.approx(0.8)
 
 
 def test_seeds_needed_is_the_inverse_of_detectable():

@@ -131,6 +131,12 @@ def test_differences_agree_with_the_arrays():
     assert (line["verdict"], line["corpus"]) == ("better", "toy")
 
 
+def test_two_seeds_are_enough_for_an_interval_and_a_detectable_difference():
+    lines = stats.differences(ROWS[ROWS["seed"].isin(["0", "1"])], "mrl")
+    trained = lines[lines["seeds"] == 2]
+    assert len(trained) and trained[["low", "high", "detectable"]].notna().all(axis=None)
+
+
 def test_the_untrained_method_meets_every_corpus_and_every_seed():
     rows = pd.concat([ROWS, *(cell("mrl", seed, corpus="other") for seed in range(3))])
     found = pick(stats.differences(rows, "mrl"), method="pretrained", family="sts", layer=2, dim=8)

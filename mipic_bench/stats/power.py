@@ -62,9 +62,15 @@ def seeds_needed(difference: float, sd: float, *, power: float = POWER) -> int:
 
 
 def _power(shift: float, n: int) -> float:
-    """Power when the true t statistic is shifted by `shift` standard errors."""
+    """Power when the true t statistic is shifted by `shift` standard errors.
+
+    The square of a noncentral t is a noncentral F. scipy's noncentral t is NaN far out in the tail, where two seeds are;
+    its noncentral F is not, but wants a shift.
+    """
+    if shift == 0:
+        return 1 - CONFIDENCE
     critical = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)
-    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+    return float(stats.ncf.sf(critical**2, 1, n - 1, shift**2))
 
 
 @lru_cache(maxsize=256)
