@@ -8,11 +8,13 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mipic_bench import results
+from mipic_bench import packed
+from mipic_bench.errors import raise_all
 from mipic_bench.figures.training_terms import history
 from mipic_bench.quality import View
 from mipic_bench.stats import FAMILY_MEAN, MAIN_METRIC, differences, mean_over_dims, scores, seeds_needed
@@ -28,10 +30,10 @@ TUNED = {"sts": "spearman", "classification": "accuracy", "pair": "ap"}
 RIVALS = ("mrl", "2d-mrl", "ese", "starbucks", "full", "pca", "pretrained")
 Pairs = Mapping[str, tuple[str, str]]  # label -> the two methods, left minus right
 PARTS: Pairs = {
-    "SIA, beside PIC": ("mipic", "mipic-no-sia"),
-    "SIA, on MRL alone": ("mipic-no-pic", "mrl"),
-    "PIC, beside SIA": ("mipic", "mipic-no-pic"),
-    "PIC, on MRL alone": ("mipic-no-sia", "mrl"),
+    "SIA where PIC is: `mipic` minus `mipic-no-sia`": ("mipic", "mipic-no-sia"),
+    "SIA alone: `mipic-no-pic` minus `mrl`": ("mipic-no-pic", "mrl"),
+    "PIC where SIA is: `mipic` minus `mipic-no-pic`": ("mipic", "mipic-no-pic"),
+    "PIC alone: `mipic-no-sia` minus `mrl`": ("mipic-no-sia", "mrl"),
 }
 
 
@@ -40,11 +42,16 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
     rows = rows[(rows["backbone"] == BACKBONE) & rows["corpus"].isin(["", CORPUS])]
     floats = rows[rows["precision"] == "float32"]
     last = floats[floats["layer"] == LAST]
+    questions = {
+        "mrl": _minus("mrl", (*RIVALS[1:], "pivot-untrained")),
+        "mipic": _minus("mipic", RIVALS),
+        "components": PARTS,
+        "pivot": _minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained")),
+    }
     return {
         "narrow": narrow(last),
-        "pivot": against(last, _minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained"))),
-        "mipic": against(last, _minus("mipic", RIVALS)),
-        "components": against(last, PARTS),
+        **{name: brief(last, pairs) for name, pairs in questions.items()},
+        **{f"{name}_widths": against(last, pairs) for name, pairs in questions.items()},
         "layers": by_layer(floats, PARTS),
         "exits": exits(floats),
         "precision": by_precision(
@@ -63,7 +70,7 @@ def terms(view: View) -> str:
             at = found[found["step"] == step].set_index("term")["share"]
             told = [f"{100 * at[name]:.0f} %" if name in at else "" for name in ("mrl", "attention", "cka", "chain")]
             lines.append([f"`{method}`", str(step), *told])
-    return _markdown(["method", "step", "MRL", "attention", "CKA", "chain"], lines)
+    return _markdown(["method", "step", "MRL", "SIA: attention", "SIA: CKA", "PIC: chain"], lines)
 
 
 def narrow(last: pd.DataFrame) -> str:
@@ -78,8 +85,23 @@ def narrow(last: pd.DataFrame) -> str:
         own = first[first["method"] == method].set_index("family")
         full = parts[str(FULL)].set_index(["method", "family"]).loc[(method, FAMILY_MEAN)]
         cells = [_score(own.loc[family]) for family in families]
-        lines.append([f"`{method}`", *cells, _score(full), str(own.loc[FAMILY_MEAN, "seeds"])])
+        trained = last.loc[last["method"] == method, "seed"].astype(str).ne("").any()
+        seeds = str(own.loc[FAMILY_MEAN, "seeds"]) if trained else "no training"
+        lines.append([f"`{method}`", *cells, _score(full), seeds])
     return _markdown(head, lines)
+
+
+def brief(last: pd.DataFrame, pairs: Pairs) -> str:
+    """Return a line per difference of two methods: each family on the mean over the narrow widths, then full width."""
+    families = [*_families(last), FAMILY_MEAN]
+    lines = []
+    for label, (left, right) in pairs.items():
+        own = last[last["method"].isin([left, right])]
+        found, full = (differences(part, right) for part in (mean_over_dims(own, NARROW), own[own["dim"] == FULL]))
+        cells = [*(_difference(found, family) for family in families), _difference(full, FAMILY_MEAN)]
+        if any(cells):
+            lines.append([label, *cells])
+    return _markdown(["difference", *families, f"{FAMILY_MEAN}, {FULL} dims"], lines)
 
 
 def against(last: pd.DataFrame, pairs: Pairs) -> str:
@@ -114,19 +136,22 @@ def by_precision(last: pd.DataFrame, pairs: Pairs) -> str:
 
 
 def needed(last: pd.DataFrame, points: float = 0.5) -> str:
-    """Return how many seeds show a difference of half a point: from the spread of the paired differences from MRL."""
-    found = differences(last, "mrl", metrics=MAIN_METRIC)
-    found = found[(found["seeds"] > 2) & ~found["note"].str.contains("has no training")]
+    """Return how many seeds show a difference of half a point: from the spread of the paired differences from MRL.
+
+    Pivot is left out: it shares MRL's training. So are methods with fewer than three seeds on both sides.
+    """
+    found = differences(last, "mrl")
+    alone = found["note"].str.contains("has no training")
+    found = found[(found["seeds"] >= 3) & ~alone & (found["method"] != "pivot")]
     lines = []
     for family in [*_families(last), FAMILY_MEAN]:
         for dim in (16, 64, FULL):
-            own = found[(found["family"] == family) & (found["dim"] == dim) & (found["method"] != "pivot")]
-            spread = own["sd"].median()
-            worst = own["sd"].max()
-            cells = [f"{100 * spread:.2f}", str(seeds_needed(points / 100, spread))]
-            cells += [f"{100 * worst:.2f}", str(seeds_needed(points / 100, worst))]
+            spread = found.loc[(found["family"] == family) & (found["dim"] == dim), "sd"]
+            cells = [str(len(spread))]
+            for sd in (spread.median(), spread.max()) if len(spread) else ():
+                cells += [f"{100 * sd:.2f}", str(seeds_needed(points / 100, sd))]
             lines.append([family, str(dim), *cells])
-    head = ["family", "dim", "s.d. of the difference, median", "seeds", "s.d., largest", "seeds"]
+    head = ["family", "dim", "methods", "s.d. of the difference, median", "seeds", "s.d., largest", "seeds"]
     return _markdown(head, lines)
 
 
@@ -207,10 +232,18 @@ def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def made() -> dict[str, str]:
-    """Return every table by name, from the committed rows."""
-    store = results.read(FOLDER)
-    told = {**tables(store.rows()), "terms": terms(View(store.rows(), store.provenance()))}
-    return {**told, "tuning": tuning(results.read(FOLDER / "tuning").rows())}
+    """Return every table by name, from the packed rows; runs that are not packed yet are no part of it."""
+    rows, provenance = _packed(FOLDER)
+    told = {**tables(rows), "terms": terms(View(rows, provenance))}
+    return {**told, "tuning": tuning(_packed(FOLDER / "tuning")[0])}
+
+
+def _packed(folder: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    runs, problems = packed.read_all(folder)
+    raise_all(problems)
+    return pd.concat([run.rows for run in runs.values()], ignore_index=True), {
+        name: dict(run.provenance) for name, run in runs.items()
+    }
 
 
 def marked(text: str) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ BACKBONE, CORPUS = "minilm", "unsup_union"  # and what no corpus trained
 
 def reference(folder: Path) -> pd.DataFrame:
     """Return the numbers of a folder of results that others compare with, in the columns of a baseline."""
-    rows = baselines.load([folder])
+    rows = baselines.load([folder / "packed.parquet"])
     rows = rows[(rows["backbone"] == BACKBONE) & rows["corpus"].isin(["", CORPUS]) & (rows["precision"] == "float32")]
     layer = rows["layer"].astype(int)
     rows = rows[layer == layer.max()]

@@ -1,0 +1,35 @@
+"""The study's pages and its baseline are what its rows say, cell for cell."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "results" / "study" / "packed.parquet").is_file(), reason="an installed package has no study beside it"
+)
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "study" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_show_what_the_rows_say():
+    findings = script("findings")
+    made = findings.made()
+    shown = [table for page in findings.PAGES for table in findings.marked(page.read_text(encoding="utf-8"))]
+    assert {name for name, _ in shown} == set(made)
+    assert [name for name, table in shown if table != made[name]] == []
+
+
+def test_the_baseline_holds_the_means_of_the_rows():
+    reference = script("reference")
+    made = reference.reference(reference.FOLDER).to_csv(index=False, lineterminator="\n")
+    assert reference.FILE.read_text(encoding="utf-8") == made
