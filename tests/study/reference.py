@@ -14,8 +14,8 @@ from mipic_bench import baselines
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results" / "study"
 FILE = ROOT / "baselines" / "reference_study.csv"
-SOURCE = "mipic-bench, study.toml"
-LOCATOR = "results/study, last layer"
+SOURCE = "mipic-bench/results/study"
+LOCATOR = "study.toml, last layer"
 BACKBONE, CORPUS = "minilm", "unsup_union"  # and what no corpus trained
 
 
