@@ -75,7 +75,7 @@ def terms(view: View) -> str:
 
 def narrow(last: pd.DataFrame) -> str:
     """Return each method's mean over dims 8 to 64, per family and over them, best first; then its full width."""
-    parts = {"8 to 64": _scores(mean_over_dims(last, NARROW)), str(FULL): _scores(last[last["dim"] == FULL])}
+    parts = {"8 to 64": scores(mean_over_dims(last, NARROW)), str(FULL): scores(last[last["dim"] == FULL])}
     families = [*_families(last), FAMILY_MEAN]
     first = parts["8 to 64"]
     order = first[first["family"] == FAMILY_MEAN].sort_values("mean", ascending=False)["method"]
@@ -120,7 +120,7 @@ def by_layer(floats: pd.DataFrame, pairs: Pairs) -> str:
 
 def exits(floats: pd.DataFrame) -> str:
     """Return the mean over families at full width, method by layer."""
-    found = _scores(floats[floats["dim"] == FULL])
+    found = scores(floats[floats["dim"] == FULL])
     found = found[found["family"] == FAMILY_MEAN]
     layers = sorted(found["layer"].unique())
     cells = found.set_index(["method", "layer"])
@@ -189,10 +189,6 @@ def _families(rows: pd.DataFrame) -> list[str]:
     return [family for family in MAIN_METRIC if family in there]
 
 
-def _scores(rows: pd.DataFrame) -> pd.DataFrame:
-    return scores(rows, metrics=MAIN_METRIC)
-
-
 def _difference_table(places: Mapping[str, pd.DataFrame], pairs: Pairs) -> str:
     """Return a line per pair and family, a column per place."""
     lines = []
@@ -219,11 +215,7 @@ def _difference(found: pd.DataFrame, family: str) -> str:
 
 
 def _signed(value: float) -> str:
-    return (
-        "–"
-        if not np.isfinite(value)
-        else f"{value:+.1f}".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
-    )
+    return f"{value:+.1f}".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
 
 
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
