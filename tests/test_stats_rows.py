@@ -259,6 +259,25 @@ def test_swept_values_and_published_settings_are_no_components():
     assert set(one["component"]) == {"sia"}
 
 
+def test_a_change_is_worth_the_changed_method_minus_the_base():
+    changed = ROWS.copy()
+    own = changed["method"] == "mipic-no-sia"
+    changed.loc[own, ["method", "ablation"]] = ["mipic-mean-soft", "mean-soft"]
+    changed.loc[own, "run"] = changed.loc[own, "run"] + "x"
+    found = stats.questions(changed, "mipic", ablations=["mean-soft"])
+    taken = stats.questions(ROWS, "mipic", ablations=["no-sia"])
+    assert set(found["component"]) == {"mean-soft"}
+    assert set(found["comparison"]) == {"mipic-mean-soft - mipic"}
+    assert set(found["verdict"]) == {"worse"}  # SIA helps in these rows; what stands here in its place has none
+    for name, other, sign in (
+        ("difference", "difference", -1),
+        ("low", "high", -1),
+        ("high", "low", -1),
+        ("p", "p", 1),
+    ):
+        assert found[name].to_numpy() == pytest.approx(sign * taken[other].to_numpy())
+
+
 def test_settings_are_kept_apart_and_corrected_apart():
     other = pd.concat([cell(m, s, backbone="other") for m in GAIN if m != "pretrained" for s in range(5)])
     found = stats.questions(pd.concat([ROWS, other]), "mipic")

@@ -1,4 +1,4 @@
-"""What each component of a method is worth, as a forest plot: remove one, and add one."""
+"""What each component of a method is worth, as a forest plot: with and without each, and on top of plainer methods."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from mipic_bench.figures._style import INK, Style, gid
 from mipic_bench.quality import View
 from mipic_bench.selection import Setting, pick, safe
 from mipic_bench.stats.estimates import BETTER, WORSE
+from mipic_bench.stats.questions import REMOVED
 
 _WIDTHS = {"smallest": "smallest width", "middle": "middle width", "full": "full width"}
 
@@ -34,9 +35,9 @@ class AblationForest(Drawing):
 
     title = "What each component is worth"
     caption = (
-        "Upper part, remove one: the score with a component minus the score without it. Lower part, add one: what a "
-        "component brings on top of the plain method whose terms it extends. Points ×100 with 95 % intervals over seeds; "
-        "filled: a difference (in the upper part after Holm's correction), hollow: not distinguishable from 0."
+        "Upper part: the score of the method with a component, or a change, minus its score without. Lower part, add one: "
+        "what a component brings on top of the plain method whose terms it extends. Points ×100 with 95 % intervals over "
+        "seeds; filled: a difference (in the upper part after Holm's correction), hollow: not distinguishable from 0."
     )
     needs = "It needs a method and an ablation of it."
     order = 40
@@ -77,7 +78,7 @@ def _figure(view: View, style: Style, setting: Setting, base: str, own: pd.DataF
 
 
 def _lines(view: View, setting: Setting, answers: pd.DataFrame, budget: pd.Series) -> Iterator[Line]:
-    """The differences of one width: removals in the order of the families, then additions."""
+    """The differences of one width: the method's own components in the order of the families, then additions."""
     base = str(answers["base_method"].iloc[0])
     for component, part in answers.groupby("component", sort=False):
         for _, numbers in part.iterrows():
@@ -95,7 +96,8 @@ def additions(view: View, base: str) -> list[tuple[str, str, str]]:
     """
     terms = {method: _terms(view, method) for method in view.methods}
     own = [method for method, parent in view.bases.items() if parent == base and method in view.methods]
-    parts = {view.ablations[method]: terms[base] - terms[method] for method in own if terms[method]}
+    removed = [method for method in own if view.ablations[method].startswith(REMOVED) and terms[method]]
+    parts = {view.ablations[method].removeprefix(REMOVED): terms[base] - terms[method] for method in removed}
     found = []
     for plain in view.methods:
         if plain in (base, *own) or not terms[plain]:
@@ -103,7 +105,7 @@ def additions(view: View, base: str) -> list[tuple[str, str, str]]:
         for name, part in parts.items():
             for extended in (base, *own):
                 if part and not part & terms[plain] and terms[extended] == terms[plain] | part:
-                    found.append((plain, extended, name.removeprefix("no-")))
+                    found.append((plain, extended, name))
     return found
 
 

@@ -26,7 +26,7 @@ def worth(view: View, setting: Setting) -> Iterator[Block]:
         if own.empty:
             continue
         seeds = int(own["seeds"].max())
-        text = f"What each component of {base} is worth: the score with it minus the score without it, in points, "
+        text = f"What each component of {base}, or change to it, is worth: the score with it minus the score without it, in points, "
         text += "with 95 % intervals. " if seeds > 1 else "from one seed, which cannot tell it from chance. "
         count = int(own["questions"].max())
         text += f"Holm's correction covers these {count} questions." if seeds > 1 else ""

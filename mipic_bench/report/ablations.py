@@ -46,12 +46,12 @@ def _table(setting: Setting, base: str, answers: pd.DataFrame) -> Table:
         for low, high in zip(answers["low_wide"], answers["high_wide"], strict=True)
     ]
     count = int(answers["questions"].max())
-    note = f"Worth: {base} minus its ablation. Better: the method is better with it."
+    note = f"Worth: {base} with it minus {base} without it. Better: the method is better with it."
     if count:
         note += (
             f" The verdict stands on Holm's correction over the {count} questions of this setting; the intervals themselves "
             "are not corrected. Detectable: the smallest difference that this many seeds show with 80 % power."
         )
-    title = f"What each component of {base} is worth: {setting.title}"
+    title = f"What each component of {base}, or change to it, is worth: {setting.title}"
     frame = answers.assign(wide=wide).reset_index(drop=True)
     return Table(f"ablations--{setting.slug}--{safe(base)}", title, frame, columns, note)

@@ -1,4 +1,4 @@
-"""The stated family of questions: what each component of a method is worth at small, middle and full width.
+"""The stated family of questions: what each component of a method, or change to it, is worth at small, middle and full width.
 
 Stated before looking: every component x (smallest, middle, full width) x task family, at the last layer, in float32.
 Holm's correction covers them all within one setting (backbone, corpus, protocol). Everything else is exploratory.
@@ -21,6 +21,7 @@ COLUMNS = (
     "seeds", "tasks", "p", "p_holm", "verdict", "detectable", "note",
     "comparison", "ablation", "backbone", "corpus", "protocol", "metric", "p_kind", "sd", "excluded", "improvement", "questions",
 )  # fmt: skip
+REMOVED = "no-"  # how the name of an ablation begins that takes a component away
 _SETTING = ["backbone", "corpus", "protocol"]
 _PLACE = ["backbone", "corpus", "protocol", "method", "family", "layer", "dim"]
 
@@ -47,8 +48,9 @@ def questions(
 ) -> pd.DataFrame:
     """Answer the stated family of questions about one method.
 
-    A difference is the base method minus its ablation (`comparison` spells it out): what the component is worth.
-    Positive, or "better", means that the method is better with it. Of the ablation `no-pic` the component is `pic`.
+    A difference is the score with the component minus the score without it (`comparison` spells it out). Positive, or
+    "better", means that the method is better with it. An ablation `no-pic` takes the component `pic` away: the base method
+    minus it. Any other, `mean-soft` say, changes the method: it minus the base method, and the component is `mean-soft`.
     The verdict stands on Holm's corrected p and on the interval; the intervals themselves are not corrected.
 
     Args:
@@ -75,9 +77,7 @@ def questions(
     if asked.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     settings = [_answer(found, part, base_method, seed) for _, part in asked.groupby(_SETTING, sort=True)]
-    answers = pd.concat(settings, ignore_index=True)
-    answers["comparison"] = base_method + " - " + answers["method"]
-    return answers[list(COLUMNS)]
+    return pd.concat(settings, ignore_index=True)[list(COLUMNS)]
 
 
 def _asked(found: Sequence[Grid], base_method: str, named: Mapping[str, str]) -> pd.DataFrame:
@@ -97,11 +97,17 @@ def _asked(found: Sequence[Grid], base_method: str, named: Mapping[str, str]) ->
                     place |= {
                         "method": method,
                         "ablation": ablation,
-                        "component": ablation.removeprefix("no-"),
+                        "component": ablation.removeprefix(REMOVED),
+                        "comparison": " - ".join(_sides(base_method, method, ablation)),
                         "family": family,
                     }
                     lines.append({**place, "width_role": role, "layer": layer, "dim": dim})
     return pd.DataFrame(lines)
+
+
+def _sides(base_method: str, method: str, ablation: str) -> tuple[str, str]:
+    """Return the method with the component, then the one without it."""
+    return (base_method, method) if ablation.startswith(REMOVED) else (method, base_method)
 
 
 def _widths(group: pd.DataFrame, base_method: str) -> dict[str, tuple[int, int]]:
@@ -122,13 +128,17 @@ def _widths(group: pd.DataFrame, base_method: str) -> dict[str, tuple[int, int]]
 def _answer(found: Sequence[Grid], asked: pd.DataFrame, base_method: str, seed: int) -> pd.DataFrame:
     """Compare, correct and judge the questions of one setting."""
     pairs = []
-    wanted = pd.MultiIndex.from_frame(asked[_PLACE])
+    removed = asked["ablation"].str.startswith(REMOVED)
     for grid in found:
-        places = grid.index.assign(family=grid.family)
-        theirs = np.flatnonzero(pd.MultiIndex.from_frame(places[_PLACE]).isin(wanted))
-        ours = np.flatnonzero((grid.index["method"] == base_method).to_numpy())
-        pairs.append(match(grid, ours, theirs))
-    answers = compare(pairs, questions=len(asked), seed=seed).rename(columns={"right": "method"})
+        places = pd.MultiIndex.from_frame(grid.index.assign(family=grid.family)[_PLACE])
+        base = np.flatnonzero((grid.index["method"] == base_method).to_numpy())
+        without, changed = (
+            np.flatnonzero(places.isin(pd.MultiIndex.from_frame(part[_PLACE])))
+            for part in (asked[removed], asked[~removed])
+        )
+        pairs += [match(grid, base, without), match(grid, changed, base)]
+    answers = compare([pair for pair in pairs if len(pair.index)], questions=len(asked), seed=seed)
+    answers["method"] = answers["left"].where(answers["left"] != base_method, answers["right"])
     result = asked.merge(answers, on=_PLACE, how="left")
     result["p_holm"] = holm(result["p"].to_numpy(dtype=np.float64))
     result["questions"] = int(result["p"].notna().sum())
