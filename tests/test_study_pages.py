@@ -1,6 +1,7 @@
 """The study's pages and its baseline are what its rows say, cell for cell."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +28,17 @@ def test_the_pages_show_what_the_rows_say():
     shown = [table for page in findings.PAGES for table in findings.marked(page.read_text(encoding="utf-8"))]
     assert {name for name, _ in shown} == set(made)
     assert [name for name, table in shown if table != made[name]] == []
+
+
+def test_an_interval_in_the_prose_stands_in_a_table():
+    findings = script("findings")
+    for page in findings.PAGES:
+        text = page.read_text(encoding="utf-8")
+        shown = "".join(table for _, table in findings.marked(text))
+        prose = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", text, flags=re.DOTALL)
+        quoted = [" ".join(number.split()) for number in re.findall(r"[+−]?\d+\.\d\s(?:\[[^\]]+\]|±\s\d+\.\d)", prose)]
+        assert quoted or page.name != "FINDINGS.md"
+        assert [number for number in quoted if number not in shown] == [], page.name
 
 
 def test_the_baseline_holds_the_means_of_the_rows():
