@@ -15,6 +15,7 @@ from mipic_bench.errors import UserError, UserErrors, raise_all, unknown
 from mipic_bench.methods import catalog, find
 from mipic_bench.objectives import terms
 from mipic_bench.paths import shipped
+from mipic_bench.progress import counted
 from mipic_bench.recipe import Resolved, read, resolve, term_name, variants
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import Shape
@@ -210,7 +211,7 @@ def plan_table(cells: "Sequence[Cell]") -> Group:
         table.add_row(status, cell.recipe.method, cell.backbone_name, cell.corpus, seed, Text(cell.reason))
     counts = {status: sum(cell.status == status for cell in cells) for status in STATUS_STYLE}
     total = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return Group(table, Text(f"{len(cells)} cells: {total or 'none'}"))
+    return Group(table, Text(f"{counted(len(cells), 'cell')}: {total or 'none'}"))
 
 
 def check_all(data: Path | None) -> Text:

@@ -12,6 +12,11 @@ LINE_EVERY = 15.0  # seconds between two plain lines
 Update = Callable[[int, int, str], None]
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many: "1 cell", "3 cells"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 class Reporter:
     """Says what is going on, on stderr, so that stdout holds results alone.
 

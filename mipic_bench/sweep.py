@@ -8,7 +8,7 @@ from time import sleep
 from mipic_bench import engines, failures
 from mipic_bench.attempts import Outcome
 from mipic_bench.locks import Locks
-from mipic_bench.progress import Reporter
+from mipic_bench.progress import Reporter, counted
 from mipic_bench.request import Cell, Inputs, Request
 from mipic_bench.stopping import STOP, Stopped, listening
 
@@ -38,7 +38,7 @@ class Summary:
     def sentence(self) -> str:
         """Say it in one line."""
         parts = [f"{number} {status}" for status, number in self.counts.items() if number]
-        return f"{sum(self.counts.values())} cells: {', '.join(parts) or 'none'}"
+        return f"{counted(sum(self.counts.values()), 'cell')}: {', '.join(parts) or 'none'}"
 
 
 def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Reporter) -> Summary:
@@ -100,7 +100,7 @@ def _run_all(
                 raise
         if busy and not STOP.requested():
             who = ", ".join(sorted({outcome.reason for outcome in busy.values()}))
-            text = f"waiting for {len(busy)} cells that others run ({who})"
+            text = f"waiting for {counted(len(busy), 'cell')} that others run ({who})"
             if text != said:
                 reporter.say(text)
             said = text

@@ -47,7 +47,7 @@ def test_from_plan_to_report_and_comparison(call, tmp_path, monkeypatch):
     assert "7 cells: 7 done" in call("plan", *asked).out
     again = call("run", *asked)
     assert again.code == 0
-    assert "all 7 cells are done: nothing to run" in again.err
+    assert "7 cells done before: nothing to run" in again.err
 
     more = call("plan", *asked, "--dims", "8,16")
     assert "20 budgets not scored yet" not in more.out

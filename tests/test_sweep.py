@@ -230,7 +230,7 @@ def test_a_cell_that_another_process_runs_is_waited_for(asked, monkeypatch):
         threading.Timer(0.5, lambda: others.release(cell.run)).start()
         summary = sweep.sweep([cell], asked, Inputs(asked), reporter)
     assert summary.counts == {"done": 1}
-    assert sum("waiting for 1 cells" in text for text in said) == 1
+    assert sum("waiting for 1 cell " in text for text in said) == 1
 
 
 def test_a_cell_that_another_process_finished_is_not_run_again(asked, monkeypatch):
