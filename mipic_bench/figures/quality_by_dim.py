@@ -64,8 +64,9 @@ def _title(view: View, setting: Setting, points: pd.DataFrame) -> str:
 
 
 def seeds_title(view: View, points: pd.DataFrame) -> str:
-    """How many seeds the trained methods of some estimates have, in words."""
-    seeds = sorted(set(points.loc[~points["method"].isin(view.untrained), "seeds"])) or [1]
+    """How many seeds the trained ones of the methods to compare have, in words."""
+    trained = points["method"].isin(set(view.methods) - set(view.untrained))
+    seeds = sorted(set(points.loc[trained, "seeds"])) or [1]
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return f"{many} seeds" if seeds[-1] > 1 else "1 seed, no intervals"
 
