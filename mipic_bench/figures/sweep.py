@@ -23,7 +23,7 @@ class Sweep(Drawing):
         "Mean over the family's tasks at the last layer against the swept value, with 95 % intervals over seeds. "
         "The dashed lines are the method's own value, unswept. Choosing a value here would be tuning on the scored split."
     )
-    needs = "It needs runs with a swept value (methods named like mipic-alpha=0.5)."
+    needs = "It needs runs with two values or more of one setting (methods named like mipic-alpha=0.5)."
     order = 50
 
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
