@@ -230,8 +230,10 @@ class View:
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
-        """Every setting that has rows."""
-        return tuple(sorted(self._families))
+        """Every setting that has rows, the one with the most methods first."""
+        methods = self.scores[[*SETTING, "method"]].drop_duplicates().astype(str)
+        many = methods.groupby(SETTING).size().to_dict()
+        return tuple(sorted(self._families, key=lambda setting: (-many[tuple(setting)], setting)))
 
     def families(self, setting: Setting) -> tuple[str, ...]:
         """The families scored in a setting, in the order of `stats.MAIN_METRIC`."""

@@ -100,6 +100,36 @@ def test_the_title_tells_of_a_single_seed():
     assert quality_by_dim.seeds_title(view, view.estimates) == "1 seed, no intervals"
 
 
+def test_ablations_of_many_methods_have_figures_of_their_own():
+    names = [
+        "mrl",
+        "full",
+        "mipic",
+        "mipic-no-sia",
+        "mipic-no-pic",
+        "2d-mrl",
+        "2d-mrl-no-alignment",
+        "starbucks-no-alignment",
+    ]
+
+    def drawn(names):
+        view = View(synthetic.rows(methods=names, seeds=(0,), layers=(1,), dims=(8, 16), tasks={"sts": ("stsb",)}))
+        found = QualityByDim().draw(view, Style(bind(view), "mrl"))
+        return {name: legend(figure) for name, figure in found}
+
+    def legend(figure):
+        return {text.get_text() for text in figure.legends[0].get_texts()} - {"mrl, full width"}
+
+    assert drawn(names) == {"minilm--toy": set(names)}
+    more = [*names, *(f"other{place}" for place in range(5))]
+    bases = set(more) - {"mipic-no-sia", "mipic-no-pic", "2d-mrl-no-alignment"}
+    assert drawn(more) == {
+        "minilm--toy": bases,
+        "minilm--toy--mipic": {"mrl", "mipic", "mipic-no-sia", "mipic-no-pic"},
+        "minilm--toy--2d-mrl": {"mrl", "2d-mrl", "2d-mrl-no-alignment"},
+    }
+
+
 def test_a_swept_value_stands_in_its_own_figure_alone():
     names = ("mrl", "mipic", "mipic-alpha=0.1", "mipic-alpha=0.9")
     view = View(synthetic.rows(methods=names, seeds=(0,)))

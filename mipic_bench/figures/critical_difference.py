@@ -13,7 +13,7 @@ from mipic_bench.quality import View
 from mipic_bench.selection import Setting, pick
 from mipic_bench.stats import Ranking
 
-_ROW = 0.19  # inches between two names
+_ROW, _LETTER = 0.19, 0.062  # inches between two names; of a letter
 
 
 class CriticalDifference(Drawing):
@@ -58,8 +58,10 @@ def _figure(ranking: Ranking, style: Style, title: str) -> Figure:
     half = (len(ranking.methods) + 1) // 2
     bars = len(ranking.groups)
     high = 0.95 + 0.13 * bars + _ROW * half
-    figure = new_figure((6.4, high))
-    axes = figure.add_axes((0.24, 0.04, 0.52, 1 - 0.62 / high))
+    margin = max(1.5, _LETTER * (max(map(len, ranking.methods)) + 9))  # a name, its rank and the gaps
+    wide = 2 * margin + 3.35
+    figure = new_figure((wide, high))
+    axes = figure.add_axes((margin / wide, 0.04, 3.35 / wide, 1 - 0.62 / high))
     lowest, deepest = 1, len(ranking.methods)
     axes.set_xlim(lowest, deepest)
     axes.set_ylim(high - 0.75, 0)

@@ -1,6 +1,6 @@
 """Quality against what a budget costs: bytes per vector always, latency and FLOPs where a profile gives them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from mipic_bench.evaluators import bytes_per_vector
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import method_handles, panels
+from mipic_bench.figures._crowd import CAPTION, figures_of
 from mipic_bench.figures._style import Style, gid
 from mipic_bench.quality import View
 from mipic_bench.selection import Setting, pick
@@ -32,18 +33,20 @@ class Pareto(Drawing):
     caption = (
         "Every (layer, width, precision) is a point; a line joins the budgets of a method that no cheaper budget of the "
         "same method reaches. Bytes follow from width and precision (binary+rescore stores the same bits as binary); "
-        "other costs come from a profile. Points carry no intervals: neighbors on a front may not be distinguishable."
+        "other costs come from a profile. Points carry no intervals: neighbors on a front may not be distinguishable. "
+        + CAPTION
     )
     needs = "It needs two budgets of different cost or more."
     order = 70
 
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
-        """One figure per setting: families across, costs down."""
+        """One figure per setting, or several where methods are many: families across, costs down."""
         for setting in view.settings:
             points = priced(view, pick(view.estimates, setting))
             costs = [cost for cost in COSTS if cost in points and points[cost].nunique() > 1]
-            if costs:
-                yield setting.slug, _figure(view, style, setting, points, costs)
+            present = [method for method in view.methods if (points["method"] == method).any()]
+            for of, methods in figures_of(view, style, present) if costs else ():
+                yield f"{setting.slug}{of}", _figure(view, style, setting, points, costs, methods)
 
 
 def priced(view: View, points: pd.DataFrame) -> pd.DataFrame:
@@ -66,10 +69,11 @@ def front(costs: pd.Series, quality: pd.Series) -> np.ndarray:
     return np.asarray(order[quality.to_numpy()[order] > best])
 
 
-def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, costs: list[str]) -> Figure:
+def _figure(
+    view: View, style: Style, setting: Setting, points: pd.DataFrame, costs: list[str], methods: Sequence[str]
+) -> Figure:
     families = [family for family in view.families(setting) if (points["family"] == family).any()]
     across = len(families) if len(costs) > 1 else 3
-    methods = [method for method in view.methods if (points["method"] == method).any()]
     size = (2.45, 1.85) if len(families) > 1 else (3.9, 2.4)
     handles = method_handles(methods, style)
     figure, axes = panels(len(families) * len(costs), size, title=setting.title, handles=handles, columns=across)

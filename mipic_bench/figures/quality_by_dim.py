@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
+from mipic_bench.figures._crowd import CAPTION, figures_of
 from mipic_bench.figures._style import INK, Style, gid
 from mipic_bench.quality import View
 from mipic_bench.selection import Setting, pick
@@ -21,18 +22,21 @@ class QualityByDim(Drawing):
     caption = (
         "Mean over the tasks of each family at the last layer, float32 vectors. Bands are 95 % intervals over seeds. "
         "Widths the method was trained at are points; the line between them shows widths it was not trained at. "
-        "The dotted line is the full-width score of the reference method."
+        "The dotted line is the full-width score of the reference method. " + CAPTION
     )
     needs = "It needs rows at two widths or more."
     order = 10
     for_run = True
 
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
-        """One figure per setting."""
+        """One figure per setting, or several where methods are many."""
         for setting in view.settings:
             points = last_layer(pick(view.estimates, setting, precision="float32"))
             if points["dim"].nunique() > 1:
-                yield setting.slug, _figure(view, style, setting, points)
+                present = [method for method in view.methods if (points["method"] == method).any()]
+                for of, methods in figures_of(view, style, present):
+                    own = points[points["method"].isin(methods)]
+                    yield f"{setting.slug}{of}", _figure(view, style, setting, own, methods)
 
 
 def last_layer(points: pd.DataFrame) -> pd.DataFrame:
@@ -40,9 +44,8 @@ def last_layer(points: pd.DataFrame) -> pd.DataFrame:
     return points[points["layer"] == points["layer"].max()] if len(points) else points
 
 
-def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame) -> Figure:
+def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, methods: Sequence[str]) -> Figure:
     families = [name for name in view.families(setting) if (points["family"] == name).any()]
-    methods = [method for method in view.methods if (points["method"] == method).any()]
     handles = method_handles(methods, style)
     if style.reference in methods:
         handles.append(Line2D([], [], color=INK, linestyle=":", linewidth=1, label=f"{style.reference}, full width"))

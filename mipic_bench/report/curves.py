@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from markupsafe import Markup
 
+from mipic_bench.figures._crowd import figures_of
 from mipic_bench.figures.quality_by_dim import last_layer
 from mipic_bench.quality import View
 from mipic_bench.report import Block, Drawn, Live, Material, Section, Shown
@@ -27,9 +28,10 @@ class Curves(Section):
             if points.empty:
                 continue
             if points["dim"].nunique() > 1:
-                methods = [method for method in view.methods if (points["method"] == method).any()]
-                yield Live(legend(material.style, methods), setting=setting)
-                yield Live(_charts(material, setting, points), setting=setting)
+                present = [method for method in view.methods if (points["method"] == method).any()]
+                for _, methods in figures_of(view, material.style, present):
+                    yield Live(legend(material.style, methods), setting=setting)
+                    yield Live(_charts(material, setting, points[points["method"].isin(methods)]), setting=setting)
                 yield Drawn("quality_by_dim", inline=False, setting=setting)
             yield Shown(_table(view, setting, points), open=False, setting=setting)
 

@@ -1,0 +1,28 @@
+"""Which methods share a figure of lines when there are more than an eye can follow."""
+
+from collections.abc import Iterator, Sequence
+
+from mipic_bench.figures._style import Style
+from mipic_bench.quality import View
+
+LEGIBLE = 12  # lines in one panel that can still be told apart
+CAPTION = (
+    f"Where there are more than {LEGIBLE} methods, ablations have figures of their own, "
+    "beside their method and the reference."
+)
+
+
+def figures_of(view: View, style: Style, methods: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield what a figure's name ends in and its methods.
+
+    One figure with all of them while they can be told apart; else one without ablations, and one per method that has some.
+    An ablation whose method is not there stands with the methods.
+    """
+    owner = {method: view.bases[method] for method in methods if view.bases.get(method) in methods}
+    if len(methods) <= LEGIBLE or not owner:
+        yield "", list(methods)
+        return
+    yield "", [method for method in methods if method not in owner]
+    for base in (method for method in methods if method in owner.values()):
+        family = {style.reference, base, *(method for method in owner if owner[method] == base)}
+        yield f"--{base}", [method for method in methods if method in family]
