@@ -13,6 +13,7 @@ from mipic_bench.figures._heat import Words, ink
 from mipic_bench.figures._style import Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
+from mipic_bench.figures.sweep import Sweep
 from mipic_bench.figures.training_terms import TrainingTerms
 from mipic_bench.quality import View
 
@@ -136,7 +137,11 @@ def test_a_swept_value_stands_in_its_own_figure_alone():
     assert view.methods == ("mipic", "mrl")
     drawn = {name: figure for name, _, figure in figures.draw_each(view, Style(bind(view), "mrl"))}
     assert "sweep" in drawn
+    beside = View(synthetic.rows(methods=("mipic", "mipic-alpha=0.1"), seeds=(0,)))
+    ((_, figure),) = Sweep().draw(beside, Style(bind(beside)))
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.1"]
     alone = View(synthetic.rows(methods=("mrl", "mipic-alpha=0.1"), seeds=(0,)))
+    assert list(Sweep().draw(alone, Style(bind(alone)))) == []
     assert alone.methods == ("mipic-alpha=0.1", "mrl")
 
 

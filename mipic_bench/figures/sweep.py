@@ -1,10 +1,12 @@
 """How sensitive a method is to a value: quality over the values a recipe was swept through."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
@@ -23,7 +25,7 @@ class Sweep(Drawing):
         "Mean over the family's tasks at the last layer against the swept value, with 95 % intervals over seeds. "
         "The dashed lines are the method's own value, unswept. Choosing a value here would be tuning on the scored split."
     )
-    needs = "It needs runs with two values or more of one setting (methods named like mipic-alpha=0.5)."
+    needs = "It needs runs with a value of some setting (methods named like mipic-alpha=0.5) beside the method itself, or with two."
     order = 50
 
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
@@ -33,8 +35,8 @@ class Sweep(Drawing):
                 points = pick(view.estimates, setting, precision="float32")
                 points = points[points["layer"] == points["layer"].max()]
                 own = points[points["method"].isin(values)]
-                if own["method"].nunique() > 1:
-                    unswept = points[points["method"] == base]
+                unswept = points[points["method"] == base]
+                if own["method"].nunique() > (0 if len(unswept) else 1):
                     yield (
                         f"{setting.slug}--{safe(base)}-{safe(key)}",
                         _figure(view, setting, (base, key), values, own, unswept),
@@ -84,5 +86,14 @@ def _figure(
             for mean in base["mean"]:
                 place.axhline(100 * mean, color=PALETTE[at], linestyle=(0, (4, 2)), linewidth=0.9, alpha=0.8)
         place.set_title(f"{family} · {view.metric_title(family)} ×100")
+        _value_axis(place, sorted({values[method] for method in own["method"].unique()}))
         place.set_xlabel(swept[1])
     return figure
+
+
+def _value_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Ticks at the swept values; by factors where they span more than one power of ten."""
+    if values[0] > 0 and values[-1] / values[0] > 10:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(values, [f"{value:g}" for value in values])
