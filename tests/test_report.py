@@ -250,6 +250,9 @@ def test_several_settings_stand_apart(tmp_path):
     assert 'id="setting"' in text
     for slug in ("minilm--toy", "minilm--wiki"):
         assert f'data-setting="{slug}"' in text and (tmp_path / "tables" / f"quality--{slug}.csv").exists()
+    words = (tmp_path / "report.md").read_text()
+    for corpus in ("toy", "wiki"):
+        assert f"- minilm, trained on {corpus}. At " in words
 
 
 @pytest.mark.parametrize("name", report.found())

@@ -205,5 +205,6 @@ def _in_words(view: View, dim: int) -> Iterator[Block]:
     lines = []
     for setting in view.settings:
         say, sure, found = sentences(view, setting, dim)
-        lines += [f"{say} {sure}".strip(), *found]
+        where = f"{setting.title}. " if len(view.settings) > 1 else ""
+        lines += [f"{where}{say} {sure}".strip(), *found]
     yield Words(tuple(lines))
