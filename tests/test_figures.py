@@ -69,6 +69,13 @@ def test_every_method_has_one_look_in_every_figure(view):
                 assert line.get_color() == looks[line.get_gid().removeprefix("method:")].color
 
 
+def test_an_ablation_is_not_of_its_methods_color_nor_of_the_references():
+    names = ["full", "mrl", "2d-mrl", *(f"mipic-no-{part}" for part in "abcdef"), "mipic"]
+    looks = bind(View(synthetic.rows(methods=names, seeds=(0,), layers=(1,), dims=(8, 16), tasks={"sts": ("stsb",)})))
+    family = [name for name in names if name.startswith("mipic")]
+    assert len({looks[name].color for name in [*family, "mrl"]}) == len(family) + 1
+
+
 def test_twenty_methods_still_differ():
     names = [f"method{i}" for i in range(20)]
     looks = bind(View(synthetic.rows(methods=names, seeds=(0,), layers=(1,), dims=(8, 16), tasks={"sts": ("stsb",)})))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mipic_bench.figures import default_reference
 from mipic_bench.quality import View
 
 # Okabe and Ito's palette for color-blind readers (jfly.uni-koeln.de/color) without its yellow, which is lost on white
@@ -91,21 +92,29 @@ class Style:
 
 
 def bind(view: View) -> dict[str, Look]:
-    """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray."""
+    """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray.
+
+    Ablations take other colors than their method and the reference, beside which they are drawn.
+    """
     trained = [method for method in view.every_method if method not in view.untrained]
     # base methods take the most distinct colors, whatever ablations and swept values stand between them
     order = sorted(trained, key=lambda method: (method not in view.methods, method in view.bases))
-    looks = {method: _look(place, method in view.bases) for place, method in enumerate(order)}
+    looks: dict[str, Look] = {}
+    siblings: dict[str, int] = {}
+    for place, method in enumerate(order):
+        marker, base = MARKERS[place % len(MARKERS)], view.bases.get(method)
+        if base is None:
+            looks[method] = Look(PALETTE[place % len(PALETTE)], marker)
+            continue
+        taken = {looks[other].color for other in (base, default_reference(view)) if other in looks}
+        free = [color for color in PALETTE if color not in taken]
+        nth = siblings[base] = siblings.get(base, -1) + 1
+        looks[method] = Look(free[nth % len(free)], marker, _ABLATION_DASHES[place % len(_ABLATION_DASHES)])
     for place, method in enumerate(m for m in view.every_method if m in view.untrained):
         looks[method] = Look(
             UNTRAINED, MARKERS[-1 - place % len(MARKERS)], _UNTRAINED_DASHES[place % len(_UNTRAINED_DASHES)]
         )
     return looks
-
-
-def _look(place: int, ablation: bool) -> Look:
-    dashes = _ABLATION_DASHES[place % len(_ABLATION_DASHES)] if ablation else ()
-    return Look(PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], dashes)
 
 
 def gid(methods: Sequence[str] | str) -> str:
