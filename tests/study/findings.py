@@ -22,7 +22,7 @@ from mipic_bench.stats import FAMILY_MEAN, MAIN_METRIC, differences, mean_over_d
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results" / "study"
 PAGES = (FOLDER / "FINDINGS.md", FOLDER / "README.md")
-BACKBONE, CORPUS = "minilm", "unsup_union"
+BACKBONE, CORPUS, SUPERVISED = "minilm", "unsup_union", "nli_triplets"
 LAST, FULL = 6, 384
 NARROW = (8, 16, 32, 64)  # the widths that the claim is about
 SHOWN = (8, 16, 64, FULL)
@@ -36,25 +36,58 @@ PARTS: Pairs = {
     "PIC where SIA is: `mipic` minus `mipic-no-pic`": ("mipic", "mipic-no-pic"),
     "PIC alone: `mipic-no-sia` minus `mrl`": ("mipic-no-sia", "mrl"),
 }
+HALVES: Pairs = {
+    "attention where CKA and PIC are: `mipic` minus `mipic-no-attention`": ("mipic", "mipic-no-attention"),
+    "attention where PIC is: `mipic-no-cka` minus `mipic-no-sia`": ("mipic-no-cka", "mipic-no-sia"),
+    "CKA where attention and PIC are: `mipic` minus `mipic-no-cka`": ("mipic", "mipic-no-cka"),
+    "CKA where PIC is: `mipic-no-attention` minus `mipic-no-sia`": ("mipic-no-attention", "mipic-no-sia"),
+    "CKA and PIC on MRL: `mipic-no-attention` minus `mrl`": ("mipic-no-attention", "mrl"),
+}
+BALANCED: Pairs = {
+    "means and soft attention: `mipic-mean-soft` minus `mipic`": ("mipic-mean-soft", "mipic"),
+    "a fixed teacher too: `mipic-balanced` minus `mipic-mean-soft`": ("mipic-balanced", "mipic-mean-soft"),
+    "SIA where PIC is: `mipic-balanced` minus `mipic-balanced-no-sia`": ("mipic-balanced", "mipic-balanced-no-sia"),
+    "SIA alone: `mipic-balanced-no-pic` minus `mrl`": ("mipic-balanced-no-pic", "mrl"),
+    "PIC where SIA is: `mipic-balanced` minus `mipic-balanced-no-pic`": ("mipic-balanced", "mipic-balanced-no-pic"),
+    "PIC alone: `mipic-balanced-no-sia` minus `mrl`": ("mipic-balanced-no-sia", "mrl"),
+    "`mipic-balanced` minus `mrl`": ("mipic-balanced", "mrl"),
+    "`mipic-balanced` minus `pretrained`": ("mipic-balanced", "pretrained"),
+}
 
 
 def tables(rows: pd.DataFrame) -> dict[str, str]:
     """Return name of a table -> Markdown, all from the rows of a folder of results."""
+    last, supervised = deepest(rows, CORPUS), deepest(rows, SUPERVISED)
     rows = rows[(rows["backbone"] == BACKBONE) & rows["corpus"].isin(["", CORPUS])]
     floats = rows[rows["precision"] == "float32"]
-    last = floats[floats["layer"] == LAST]
     questions = {
-        "mrl": _minus("mrl", (*RIVALS[1:], "pivot-untrained")),
-        "mipic": _minus("mipic", RIVALS),
-        "lower": _minus(LOWER, ("mipic", *RIVALS)),
-        "components": PARTS,
-        "pivot": _minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained")),
+        "mrl": (last, _minus("mrl", (*RIVALS[1:], "pivot-untrained"))),
+        "mipic": (last, _minus("mipic", RIVALS)),
+        "lower": (last, _minus(LOWER, ("mipic", *RIVALS))),
+        "components": (last, PARTS),
+        "halves": (last, HALVES),
+        "balanced": (last, BALANCED),
+        "pivot": (last, _minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained"))),
+        "supervised": (
+            supervised,
+            {
+                **_minus("mipic", RIVALS),
+                **_minus("mrl", RIVALS[1:]),
+                **_minus("pivot", ("mrl", "mipic", *RIVALS[1:])),
+            },
+        ),
     }
     return {
         "narrow": narrow(last),
-        **{name: brief(last, pairs) for name, pairs in questions.items()},
-        **{f"{name}_widths": against(last, pairs) for name, pairs in questions.items()},
-        "layers": by_layer(floats, PARTS),
+        "supervised_narrow": narrow(supervised),
+        **{name: brief(part, pairs) for name, (part, pairs) in questions.items()},
+        **{f"{name}_widths": against(part, pairs) for name, (part, pairs) in questions.items()},
+        "layers": by_layer(floats, {**PARTS, **HALVES}),
+        "balanced_layers": by_layer(floats, BALANCED),
+        "tasks": by_task(
+            {CORPUS: last, SUPERVISED: supervised},
+            {**_minus("pivot", ["mrl"]), **_minus("pivot-untrained", ["pretrained"])},
+        ),
         "exits": exits(floats),
         "precision": by_precision(
             rows[rows["layer"] == LAST], {**_minus("pivot", ["mrl"]), **_minus("mipic", ["mrl"])}
@@ -63,10 +96,16 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
+def deepest(rows: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """Return the float32 rows of the last layer, of methods trained on a corpus or not at all."""
+    kept = (rows["backbone"] == BACKBONE) & (rows["layer"] == LAST) & (rows["precision"] == "float32")
+    return rows[kept & rows["corpus"].isin(["", corpus])]
+
+
 def terms(view: View) -> str:
     """Return what share of the loss each of MIPIC's terms has at the first and the last logged step."""
     lines = []
-    for method in ("mipic", "mipic-no-pic", "mipic-no-sia"):
+    for method in ("mipic", "mipic-no-pic", "mipic-no-sia", "mipic-mean-soft", "mipic-balanced"):
         found = history(view, method, BACKBONE, CORPUS)
         for step in (found["step"].min(), found["step"].max()):
             at = found[found["step"] == step].set_index("term")["share"]
@@ -120,6 +159,22 @@ def by_layer(floats: pd.DataFrame, pairs: Pairs) -> str:
     )
 
 
+def by_task(corpora: Mapping[str, pd.DataFrame], pairs: Pairs) -> str:
+    """Return differences of two methods task by task, on the mean over the narrow widths, a column per corpus."""
+    parts = {name: mean_over_dims(rows, NARROW) for name, rows in corpora.items()}
+    one = next(iter(parts.values()))
+    lines = []
+    for label, (left, right) in pairs.items():
+        for family in _families(one):
+            for task in sorted(one.loc[one["family"] == family, "task"].unique()):
+                cells = []
+                for part in parts.values():
+                    own = part[(part["task"] == task) & part["method"].isin([left, right])]
+                    cells.append(_difference(differences(own, right), family))
+                lines.append([label, family, task, *cells])
+    return _markdown(["difference", "family", "task", *parts], lines)
+
+
 def exits(floats: pd.DataFrame) -> str:
     """Return the mean over families at full width, method by layer."""
     found = scores(floats[floats["dim"] == FULL])
@@ -140,11 +195,11 @@ def by_precision(last: pd.DataFrame, pairs: Pairs) -> str:
 def needed(last: pd.DataFrame, points: float = 0.5) -> str:
     """Return how many seeds show a difference of half a point: from the spread of the paired differences from MRL.
 
-    Pivot is left out: it shares MRL's training. So are MIPIC at another rate, and methods with fewer than three seeds.
+    Pivot is left out: it shares MRL's training. So are methods with fewer than five seeds.
     """
     found = differences(last, "mrl")
     alone = found["note"].str.contains("has no training")
-    found = found[(found["seeds"] >= 3) & ~alone & ~found["method"].isin(["pivot", LOWER])]
+    found = found[(found["seeds"] >= 5) & ~alone & (found["method"] != "pivot")]
     lines = []
     for family in [*_families(last), FAMILY_MEAN]:
         for dim in (16, 64, FULL):
@@ -228,7 +283,9 @@ def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def made() -> dict[str, str]:
     """Return every table by name, from the packed rows; runs that are not packed yet are no part of it."""
     rows, provenance = _packed(FOLDER)
-    told = {**tables(rows), "terms": terms(View(rows, provenance))}
+    apart = pd.concat([rows, _packed(FOLDER / "single-dim")[0]])
+    price = against(deepest(apart, CORPUS), {**_minus("mrl", ["single-dim"]), **_minus("pivot", ["single-dim"])})
+    told = {**tables(rows), "terms": terms(View(rows, provenance)), "price": price}
     return {**told, "tuning": tuning(_packed(FOLDER / "tuning")[0])}
 
 
