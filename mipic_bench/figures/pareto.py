@@ -44,8 +44,7 @@ class Pareto(Drawing):
         for setting in view.settings:
             points = priced(view, pick(view.estimates, setting))
             costs = [cost for cost in COSTS if cost in points and points[cost].nunique() > 1]
-            present = [method for method in view.methods if (points["method"] == method).any()]
-            for of, methods in figures_of(view, style, present) if costs else ():
+            for of, methods in figures_of(view, style, points) if costs else ():
                 yield f"{setting.slug}{of}", _figure(view, style, setting, points, costs, methods)
 
 

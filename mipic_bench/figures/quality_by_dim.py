@@ -33,8 +33,7 @@ class QualityByDim(Drawing):
         for setting in view.settings:
             points = last_layer(pick(view.estimates, setting, precision="float32"))
             if points["dim"].nunique() > 1:
-                present = [method for method in view.methods if (points["method"] == method).any()]
-                for of, methods in figures_of(view, style, present):
+                for of, methods in figures_of(view, style, points):
                     own = points[points["method"].isin(methods)]
                     yield f"{setting.slug}{of}", _figure(view, style, setting, own, methods)
 

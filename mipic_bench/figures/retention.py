@@ -32,8 +32,7 @@ class Retention(Drawing):
             families = [name for name in view.families(setting) if (kept["family"] == name).any()]
             if not families or kept["dim"].nunique() < 2:
                 continue
-            present = [method for method in view.methods if (kept["method"] == method).any()]
-            for of, methods in figures_of(view, style, present):
+            for of, methods in figures_of(view, style, kept):
                 yield f"{setting.slug}{of}", _figure(style, setting, kept, families, methods)
 
 

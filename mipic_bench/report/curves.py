@@ -28,8 +28,7 @@ class Curves(Section):
             if points.empty:
                 continue
             if points["dim"].nunique() > 1:
-                present = [method for method in view.methods if (points["method"] == method).any()]
-                for _, methods in figures_of(view, material.style, present):
+                for _, methods in figures_of(view, material.style, points):
                     yield Live(legend(material.style, methods), setting=setting)
                     yield Live(_charts(material, setting, points[points["method"].isin(methods)]), setting=setting)
                 yield Drawn("quality_by_dim", inline=False, setting=setting)
