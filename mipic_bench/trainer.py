@@ -67,8 +67,11 @@ class Objective(torch.nn.Module):
 
 
 def head_generator(seed: int, name: str) -> torch.Generator:
-    """Return the generator of one term's heads: its own, so that leaving out a term changes no other term's start."""
-    return torch.Generator().manual_seed((seed << 32) ^ int.from_bytes(name.encode()[:6], "big"))
+    """Return the generator of one term's heads: its own, so that leaving out a term changes no other term's start.
+
+    Only the low 32 bits of a seed count on the CPU, so that term and seed must meet there.
+    """
+    return torch.Generator().manual_seed((int.from_bytes(name.encode()[:6], "big") + seed * 0x9E3779B1) % 2**32)
 
 
 def train(

@@ -63,6 +63,14 @@ def test_epochs_and_seeds_have_orders_of_their_own(tiny):
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
+def test_heads_start_anew_for_every_seed_and_term(tiny):
+    draws = {torch.rand(1, generator=trainer.head_generator(seed, name)).item() for seed in range(9) for name in "ab"}
+    assert len(draws) == 18
+    first, other = (trainer.Objective(tiny, resolved("mipic", tiny), seed).heads for seed in (0, 1))
+    weights = [(one, two) for one, two in zip(first.parameters(), other.parameters(), strict=True)]
+    assert weights and not any(torch.equal(one, two) for one, two in weights)
+
+
 def test_the_rate_rises_then_falls_to_its_minimum():
     settings = Training(warmup=0.1, learning_rate=1.0, min_learning_rate=0.1)
     rates = [trainer.rate(settings, step, 100) for step in range(1, 101)]

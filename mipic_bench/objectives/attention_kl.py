@@ -86,6 +86,8 @@ def _attention_kl(
 class AttentionKL(Term):
     """Attention-distribution matching between each prefix and the full width, at the chosen layers (SIA, first half)."""
 
+    version: ClassVar[int] = 2  # 2: the heads' start differs from seed to seed
+
     formula: ClassVar[str] = (
         "sum_l sum_i KL(a_i || a_D),  a_D = softmax(q . h_j / (sqrt(D) tau)),  a_i = softmax(q . P_i h_j[:d_i] / (sqrt(D) tau))"
     )

@@ -75,6 +75,8 @@ def check_rising(where: str, chain: tuple[tuple[int, int], ...], shape: Shape) -
 class ChainInfoNCE(Term):
     """Progressive information chaining: a small MLP takes each (dim, layer) checkpoint to the next (PIC)."""
 
+    version: ClassVar[int] = 2  # 2: the heads' start differs from seed to seed
+
     formula: ClassVar[str] = (
         "sum_t InfoNCE(phi_t(z_t), z_{t+1}),  z_t = readout of layer l_t cut to d_t,  phi_t = Linear-ReLU-Linear"
     )
