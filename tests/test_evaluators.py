@@ -14,7 +14,7 @@ from sklearn.preprocessing import normalize
 from mipic_bench import evaluators
 from mipic_bench.embed import Embeddings
 from mipic_bench.errors import UserError, UserErrors
-from mipic_bench.evaluators import bytes_per_vector, evaluator
+from mipic_bench.evaluators import _search, bytes_per_vector, evaluator
 
 FAMILIES = tuple(small.FOLDS)
 
@@ -105,6 +105,27 @@ def test_scores_that_are_not_numbers_are_refused():
             scored("sts", replace(fold, score=fold.score.assign(score=[bad, *fold.score["score"][1:]])), embeddings)
     with pytest.raises(UserError, match="finite scores that differ"):
         scored("sts", replace(fold, score=fold.score.assign(score=1.0)), embeddings)
+
+
+def test_the_order_of_encoding_changes_no_score(monkeypatch):
+    """Bit codes tie often; with equal documents among them the ids still decide who is rescored."""
+    monkeypatch.setattr(_search, "CANDIDATES", 12)
+    fold, embeddings = small.retrieval()
+    first, second, *_ = fold.data.documents
+    data = replace(fold.data, documents=fold.data.documents | {first: fold.data.documents[second]})
+    arrays = {layer: embeddings.at(layer) for layer in embeddings.layers}
+    order = np.random.default_rng(0).permutation(len(embeddings.index))
+    texts = np.array(list(embeddings.index))
+    turned = Embeddings.from_arrays(list(texts[order]), {layer: array[order] for layer, array in arrays.items()})
+    found = [
+        values(
+            scored("retrieval", replace(fold, data=data), table, precisions=["binary+rescore"])[0],
+            "map",
+            "binary+rescore",
+        )
+        for table in (embeddings, turned)
+    ]
+    assert found[0] == found[1]
 
 
 def test_only_search_is_rescored():

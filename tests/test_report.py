@@ -188,6 +188,12 @@ def test_the_untrained_model_is_never_given_an_interval():
     assert recommended(view, found) == "mipic"
 
 
+@pytest.mark.parametrize("seeds", [5, 6, 8, 9])
+def test_more_seeds_do_not_make_a_great_difference_unsure(seeds):
+    view = _study({"a": 0, "b": -5, "c": -5}, seeds=tuple(range(seeds)))
+    assert all(standing.behind == ("b", "c") for standing in standings(view, view.settings[0], 32))
+
+
 def test_with_one_seed_the_best_ranked_is_named_ablation_or_not():
     view = _study({"a": 0, "a-better": 3}, seeds=(0,))
     assert recommended(view, standings(view, view.settings[0], 32)) == "a-better"

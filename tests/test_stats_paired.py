@@ -45,6 +45,15 @@ def test_missing_cells_are_excluded_pairwise_and_counted():
     assert "6 cells excluded" in found.note
 
 
+def test_a_hole_in_both_sides_is_counted_too():
+    left, right = LEFT.copy(), RIGHT.copy()
+    left[2, 1] = right[2, 1] = NAN
+    assert stats.difference(left, right).excluded == 1
+    left[:, 3] = right[:, 3] = NAN  # a task that neither has at all is no hole
+    left[4] = right[4] = NAN  # nor is a seed that neither ran
+    assert stats.difference(left, right).excluded == 1
+
+
 def test_no_common_cell():
     left, right = LEFT.copy(), RIGHT.copy()
     left[:, :2] = right[:, 2:] = NAN

@@ -60,7 +60,7 @@ def build(fold: "Fold", embeddings: "Embeddings", notes: list[str]) -> Index:
     )
     queries, documents, gains = (np.asarray(column) for column in zip(*pairs, strict=True))
     rows = np.asarray(embeddings.rows([data.documents[name] for name in order]))
-    distinct, columns = np.unique(rows, return_inverse=True)
+    distinct, columns = _distinct(rows)
     repeats = len(distinct) < len(rows)
     return Index(
         np.asarray(embeddings.rows([data.queries[name] for name in names])),
@@ -69,6 +69,13 @@ def build(fold: "Fold", embeddings: "Embeddings", notes: list[str]) -> Index:
         Judged(queries, documents, gains.astype(np.float64), len(names)),
         _own(fold, names, number, {(query, document) for query, document, _ in pairs}),
     )
+
+
+def _distinct(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the distinct rows by their first place, so that ties fall by id and not by the order of encoding; and who is where."""
+    found, first, place = np.unique(rows, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return found[order], np.argsort(order)[place]
 
 
 def _own(fold: "Fold", names: list[str], number: dict[str, int], answers: set[tuple[int, int]]) -> Rows:

@@ -2,7 +2,8 @@
 
 In each family the method with the highest mean leads. Another method is behind it when their paired difference over
 seeds stays a difference after Holm's correction for all methods the leader is compared with; otherwise it cannot be told
-from the leader. The method to use is the one that leads, or cannot be told from the leader, in the most families.
+from the leader. That the leader is chosen by the same scores is not corrected for: of many equal methods, one is called
+behind more often than 5 % of the time. The method to use is the one that leads, or cannot be told from the leader, in the most families.
 """
 
 from collections.abc import Sequence

@@ -103,7 +103,10 @@ def _power(found: Sequence[Standing]) -> str:
     known = [float(value) for standing in found for value in standing.against["detectable"].dropna()]
     if not known:
         return ""
-    return f" With these seeds, a true difference below about {100 * max(known):.1f} points may go unseen (80 % power)."
+    size = f"{100 * max(known):.1f} points"
+    return (
+        f" With these seeds, a true difference below about {size} may go unseen (80 % power, before Holm's correction)."
+    )
 
 
 def _lines(found: Sequence[Standing], best: str) -> tuple[str, ...]:
@@ -187,7 +190,9 @@ def _tables(view: View, setting: Setting, dims: Sequence[int]) -> Iterator[Block
         Column("behind", "behind it", "words"),
     )
     note = (
-        "Behind: the paired difference over seeds is a difference after Holm's correction for all methods in the row."
+        "Behind: the paired difference over seeds is a difference after Holm's correction for all methods in the row. "
+        "That the leader is chosen by the same scores is not corrected for: of many equal methods, one is called behind "
+        "more often than 5 % of the time."
     )
     title = f"Who leads and who is behind: {setting.title}"
     frame = pd.DataFrame(details)

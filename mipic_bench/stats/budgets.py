@@ -100,8 +100,8 @@ def budgets(
 ) -> pd.DataFrame:
     """Sum up each quality curve: its area, and the smallest widths within 1 % and 5 % of full width, with intervals.
 
-    The interval of a smallest width is read off the retention's band: below `low` no width can be within the share,
-    from `high` on it is sure to be.
+    The interval of a smallest width is read off the retention's band, width by width: `low` is the first whose upper end
+    is within the share, `high` the first whose lower end is. A band that falls again further up is not looked at.
 
     Args:
         rows: the columns of `mipic_bench.results.COLUMNS`.

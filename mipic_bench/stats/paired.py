@@ -34,7 +34,7 @@ class Difference(Estimate):
         p_kind: the test that gave it.
         improvement: probability that a run of the left method beats one of the right on a task, ties half.
         detectable: smallest difference that this many seeds show with 80 % power.
-        excluded: (task, seed) cells that only one side has.
+        excluded: (task, seed) cells that not both sides have, of all seeds and tasks that either has.
     """
 
     sd: float = nan
@@ -104,6 +104,7 @@ def differences(
     *,
     metrics: Mapping[str, str] = MAIN_METRIC,
     split: str = "test",
+    questions: int = 1,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Compare every method with a reference at every budget and family. All of it is exploratory: p is not corrected.
@@ -113,6 +114,7 @@ def differences(
         reference: the method on the right side: positive differences are gains over it.
         metrics: family -> the one metric that speaks for it.
         split: the split that counts where a task has it.
+        questions: how many of these p the caller will correct for together; it decides which test can reach 0.05.
         seed: of the bootstrap.
 
     Returns:
@@ -127,7 +129,7 @@ def differences(
     for grid in grids(rows, metrics=metrics, split=split):
         others = (grid.index["method"] != reference).to_numpy()
         found.append(match(grid, np.flatnonzero(others), np.flatnonzero(~others)))
-    result = compare(found, with_mean=len(found) > 1, seed=seed)
+    result = compare(found, with_mean=len(found) > 1, questions=questions, seed=seed)
     result = result.rename(columns={"left": "method", "right": "reference"})
     return result[["method", "reference", "corpus", *SETTING, "family", "metric", *DIFFERENCE]]
 
@@ -199,7 +201,7 @@ def probability_of_improvement(left: ArrayLike, right: ArrayLike) -> Array:
 
 
 def _both(pairs: Pairs) -> tuple[Array, Array, Counts]:
-    """Keep the cells that both sides have, and count those that one side alone has.
+    """Keep the cells that both sides have, and count the others: those of one side alone, and holes in both.
 
     Two methods without training meet once: their copies at the other seeds are no repetitions.
     """
@@ -212,7 +214,9 @@ def _both(pairs: Pairs) -> tuple[Array, Array, Counts]:
     has_left &= np.where(pairs.left_trained[:, None], ran_left, ran_right)[:, :, None]
     has_right &= np.where(pairs.right_trained[:, None], ran_right, ran_left)[:, :, None]
     both = has_left & has_right
-    excluded = (has_left ^ has_right).sum(axis=(1, 2))
+    there = has_left | has_right
+    holes = there.any(axis=2)[:, :, None] & there.any(axis=1)[:, None, :] & ~there
+    excluded = ((has_left ^ has_right) | holes).sum(axis=(1, 2))
     return np.where(both, pairs.left, np.nan), np.where(both, pairs.right, np.nan), excluded
 
 

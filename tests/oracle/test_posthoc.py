@@ -149,6 +149,16 @@ def test_smecs_maps_are_the_stages_one_after_the_other():
     torch.testing.assert_close(maps[2], maps[4][:, :2])  # the narrowest has no stage of its own
 
 
+def test_smecs_training_brings_its_own_loss_down():
+    """On fresh texts too: neighbors in the whole space stay nearer than where coordinates are merely cut off."""
+    one = fitted("smec", iterations=300)
+    fresh, past = (torch.from_numpy(vectors(count, seed)) for count, seed in ((40, 5), (200, 6)))
+    for width in (4, 8):
+        mapped = torch.from_numpy(one.arrays()[f"map.{width}"])
+        learned = memory_loss(fresh, fresh @ mapped, past, past @ mapped, 3)
+        assert learned < 0.95 * memory_loss(fresh, fresh[:, :width], past, past[:, :width], 3)
+
+
 def test_a_stage_of_smec_is_the_loops_stage():
     """The two halves of a stage, through one projection, cut to the next width."""
     frozen, past = normal(3, WIDTH), normal(6, WIDTH, seed=1)

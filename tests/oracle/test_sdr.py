@@ -64,13 +64,17 @@ def test_the_term_equals_the_loops_over_three_steps_with_its_queue(monotone, lea
 
 
 def test_the_hinge_is_felt_when_a_wider_prefix_is_worse():
-    given = columns()
-    swapped = [torch.cat([c[:, 6:], c[:, :6]], 1).detach() for c in given]
+    """Two coordinates that hold all there is, then noise up to the last but one width: the wider prefix is further off."""
+    texts = normal(4, 2, seed=1)
+    noise = 9 * normal(4, 12, seed=2)
+    rows = torch.cat([texts, noise[:, 2 : NARROW[-1]], 99 * texts.repeat(1, 6)[:, NARROW[-1] :]], 1)
+    even = torch.full((3,), 0.1, dtype=torch.float64)
+    assert distortion(rows, rows, NARROW, 0.1, even).diff().max() > 0.01
     values = [
-        term("sdr", monotone_weight=w, queue=0).loss(states({DEPTH: swapped}), NESTING, heads(term("sdr"))).item()
+        term("sdr", monotone_weight=w, queue=0).loss(states({DEPTH: [rows, rows]}), NESTING, heads(term("sdr"))).item()
         for w in (0.0, 1.0)
     ]
-    assert values[1] >= values[0]
+    assert values[1] > values[0] + 0.01
 
 
 def test_a_frozen_teacher_is_asked_for_and_used():
