@@ -1,6 +1,7 @@
 """The commands as functions: `import mipic_bench as mb`, then `mb.run(...)`. Rows come back as a pandas DataFrame.
 
-Every function takes what its command takes, and raises `mipic_bench.errors.UserError` where that would exit with code 2.
+Every function takes what its command takes, but for the funnels of `evaluate`, and raises `mipic_bench.errors.UserError`
+where that would exit with code 2.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import errors
 from mipic_bench.outcome import FailedCellsError, saved, swept
 from mipic_bench.tables import Table
 
@@ -87,7 +87,7 @@ def run(
         >>> sorted(best.columns[-4:])
         ['metric', 'n', 'stderr', 'value']
     """
-    from mipic_bench.asking import ask, sorted_options
+    from mipic_bench.asking import RUNNING, ask, sorted_options
     from mipic_bench.plan import plan
     from mipic_bench.request import Inputs
 
@@ -100,7 +100,7 @@ def run(
         data=None if data is None else Path(data),
         seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
         results=Path(results),
-        **sorted_options(options),
+        **sorted_options(options, RUNNING),
     )
     inputs = Inputs(request)
     return swept(plan(request, inputs), request, inputs, quiet)
@@ -149,11 +149,16 @@ def evaluate(
         >>> rows.loc[rows["metric"] == "ap", ["layer", "dim"]].values.tolist()
         [[1, 16], [4, 16]]
     """
-    from mipic_bench.asking import sorted_options
+    from mipic_bench.asking import SCORING, sorted_options
     from mipic_bench.evaluating import evaluation
 
-    asked = {"named": _list(tasks), "suites": _list(suite), "results": Path(results), **sorted_options(options)}
-    asked["data"] = None if data is None else Path(data)
+    asked = {
+        "named": _list(tasks),
+        "suites": _list(suite),
+        "data": None if data is None else Path(data),
+        "results": Path(results),
+        **sorted_options(options, SCORING),
+    }
     about = {"name": name, "prompt": prompt, "query_prompt": query_prompt, "pooling": pooling}
     with TemporaryDirectory() as scratch:
         if not isinstance(model, str | Path):
@@ -197,6 +202,7 @@ def report(
     *,
     reference: str | None = None,
     highlight: str | None = None,
+    baselines: Names = (),
 ) -> Path:
     """Write the ablation report of a results folder, and return the path of its page.
 
@@ -205,22 +211,27 @@ def report(
         out: the folder of the report.
         reference: the method that differences are taken from.
         highlight: the method that stands out.
+        baselines: CSV files or globs of published numbers to show beside ours.
 
     Raises:
         UserError: no finished run, or a method that was not scored.
     """
+    from mipic_bench import baselines as published
     from mipic_bench import costs
     from mipic_bench.report import build
-    from mipic_bench.results import read_provenance
+    from mipic_bench.results import read_finished, warned
 
     folder = Path(results)
-    rows = load_results(folder)
-    if rows.empty:
-        raise errors.UserError(
-            f"results {folder}", "holds no finished run", "run a method first, or name another folder"
-        )
-    known = read_provenance(folder)
-    return build(rows, known, Path(out), reference=reference, highlight=highlight, profile=costs.read(folder))
+    store = warned(read_finished(folder))
+    return build(
+        store.rows(),
+        store.provenance(),
+        Path(out),
+        reference=reference,
+        highlight=highlight,
+        baselines=published.load(_list(baselines)) if baselines else None,
+        profile=costs.read(folder),
+    )
 
 
 def compare(
@@ -245,6 +256,9 @@ def compare(
     Returns:
         One row per pair; `attrs["notes"]` holds sentences about it.
 
+    Raises:
+        UserError: no finished run; a task, dim or backbone that is not in our rows.
+
     Example:
         >>> import mipic_bench as mb
         >>> rows = mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[1])
@@ -253,14 +267,13 @@ def compare(
     """
     from mipic_bench import baselines as published
     from mipic_bench.compare import compare as join
-    from mipic_bench.results import read_provenance
+    from mipic_bench.results import read_finished, warned
 
-    folder = Path(results)
-    theirs = published.load(_list(baselines)) if baselines else published.load()
+    store = warned(read_finished(Path(results)))
     return join(
-        load_results(folder),
-        theirs,
-        read_provenance(folder),
+        store.rows(),
+        published.load(_list(baselines)) if baselines else published.load(),
+        store.provenance(),
         tasks=_list(tasks),
         dims=tuple(dims),
         backbone_map=dict(backbone_map or {}),

@@ -1,4 +1,4 @@
-"""From names to a request: the defaults of DESIGN filled in, methods and tasks found. Used by the command line and Python."""
+"""From names to a request: the defaults filled in, methods and tasks found. Used by the command line and Python."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from mipic_bench.accelerating import check_trackers
 from mipic_bench.errors import raise_all, unknown
 from mipic_bench.methods import find
 from mipic_bench.offline import stay_offline
-from mipic_bench.plan import Request
+from mipic_bench.request import Request
 from mipic_bench.run import resolve_device, resolve_dtype
 
 _TRAINING = ("epochs", "max_steps", "batch_size", "max_length")
@@ -26,7 +26,7 @@ _PLAIN = (
     "checkpoint_every",
 )
 _RATE = "learning_rate"
-_LISTS = ("dims", "layers", "precisions", "changes", "track")
+_NUMBERS, _WORDS = ("dims", "layers"), ("precisions", "changes", "track")
 _ONE_OF = {
     "split": ("test", "dev"),
     "protocol": ("clean", "paper", "mteb"),
@@ -90,9 +90,17 @@ def ask(
     )
 
 
-def sorted_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close."""
-    known = (*_TRAINING, _RATE, *_PLAIN, *_LISTS, *_ONE_OF)
+SCORING = (*_ONE_OF, *_NUMBERS, "precisions", "max_length", "device", "offline", "keep_vectors")
+RUNNING = (*_TRAINING, _RATE, *_PLAIN, *_NUMBERS, *_WORDS, *_ONE_OF)
+
+
+def sorted_options(given: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close.
+
+    Args:
+        given: option -> value.
+        known: `RUNNING`, or `SCORING` where nothing is trained.
+    """
     wrong = [unknown("option", name, known, name) for name in given if name not in known]
     chosen = {name: given[name] for name in _ONE_OF if name in given}
     wrong += [
@@ -100,8 +108,8 @@ def sorted_options(given: Mapping[str, Any]) -> dict[str, Any]:
     ]
     raise_all(wrong)
     found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
-    found |= {name: tuple(_words(given[name])) for name in ("precisions", "changes", "track") if given.get(name)}
-    found |= {name: tuple(given[name]) for name in ("dims", "layers") if given.get(name)}
+    found |= {name: tuple(_words(given[name])) for name in _WORDS if given.get(name)}
+    found |= {name: tuple(given[name]) for name in _NUMBERS if given.get(name)}
     if _RATE in given:
         rate = given[_RATE]
         found["rates"] = dict(rate) if isinstance(rate, Mapping) else {"": rate}

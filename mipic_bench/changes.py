@@ -15,7 +15,7 @@ _SHOWN = 3
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Say what decides the numbers and differs between two identities (see `plan.Cell`); empty when nothing does."""
+    """Say what decides the numbers and differs between two identities (see `request.Cell`); empty when nothing does."""
     said = list(dict.fromkeys(_sentences(old, new)))
     return "; ".join(said[:_SHOWN]) + (f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else "")
 

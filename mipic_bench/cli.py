@@ -26,22 +26,37 @@ def report(
     reference: Annotated[
         str | None, typer.Option("--reference", help="Method that differences are taken from.")
     ] = None,
+    highlight: Annotated[
+        str | None, typer.Option("--highlight", help="Method that stands out when the page is opened.")
+    ] = None,
+    baselines: Annotated[
+        Words, typer.Option("--baselines", help="CSVs of published numbers (globs too) to show beside ours.")
+    ] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write the ablation report of a results folder: index.html, report.md, tables and figures.
 
-    Example:
+    Examples:
         mipic-bench report --results results --out reports/mine
+
+        mipic-bench report --reference mrl --baselines 'baselines/*.csv' --out reports/mine
     """
+    from mipic_bench import baselines as published
     from mipic_bench import costs
     from mipic_bench.report import build
-    from mipic_bench.results import read
+    from mipic_bench.results import read_finished
 
-    store = read(results)
+    store = read_finished(results)
     _tell(store.problems)
-    if store.rows().empty:
-        raise UserError(f"--results {results}", "holds no finished run", "run a method first, or name another folder")
-    page = build(store.rows(), store.provenance(), out, reference=reference, profile=costs.read(results))
+    page = build(
+        store.rows(),
+        store.provenance(),
+        out,
+        reference=reference,
+        highlight=highlight,
+        baselines=published.load(pieces(baselines)) if baselines else None,
+        profile=costs.read(results),
+    )
     console().print(f"The report is [bold]{page}[/bold]", soft_wrap=True)
 
 
@@ -54,7 +69,7 @@ def compare(
         bool, typer.Option("--only-comparable", help="Leave out what differs in setting.")
     ] = False,
     task: Annotated[Words, typer.Option("--task", help="Only these tasks.")] = None,
-    dim: Annotated[Words, typer.Option("--dim", help="Only these widths.")] = None,
+    dims: Annotated[Words, typer.Option("--dims", help="Only these widths.")] = None,
     backbone_map: Annotated[Words, typer.Option("--backbone-map", help="ours=theirs, may be repeated.")] = None,
     results: ResultsOption = Path("results"),
     as_json: JsonOption = False,
@@ -66,16 +81,16 @@ def compare(
     """
     from mipic_bench import baselines as published
     from mipic_bench import compare as comparison
-    from mipic_bench.results import read
+    from mipic_bench.results import read_finished
 
-    store = read(results)
+    store = read_finished(results)
     _tell(store.problems)
     frame = comparison.compare(
         store.rows(),
         published.load(pieces(baselines)) if baselines else published.load(),
         store.provenance(),
         tasks=pieces(task),
-        dims=numbers("--dim", dim) or (),
+        dims=numbers("--dims", dims) or (),
         backbone_map=dict(pair("--backbone-map", text) for text in pieces(backbone_map)),
         only_comparable=only_comparable,
     )
@@ -98,7 +113,7 @@ def list_(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what is there by name: methods, backbones, tasks, suites, corpora, terms or baselines.
+    """List what is there by name: methods, backbones, tasks, suites, corpora, terms or baselines. --json has citations too.
 
     Example:
         mipic-bench list methods
@@ -130,7 +145,7 @@ def show(
 
 
 def check(data: DataOption = None) -> None:
-    """Check every recipe, every baseline and, with --data, every local dataset; tell all problems at once.
+    """Check every recipe, every baseline and, with --data, every local task and corpus; tell all problems at once.
 
     Example:
         mipic-bench check --data mydata

@@ -26,6 +26,7 @@ from mipic_bench.options import (
     SplitOption,
     SuiteOption,
     TaskOption,
+    Words,
 )
 from mipic_bench.output import console, print_json
 from mipic_bench.parsing import funnels as stages
@@ -181,9 +182,14 @@ def _search(
 
 def profile(
     backbone: BackboneOption = None,
-    layers: LayersOption = None,
-    dims: DimsOption = None,
-    precision: PrecisionOption = None,
+    layers: Annotated[
+        Words, typer.Option("--layers", help="Layers to measure, '2,4' or 'all'.", rich_help_panel=SCORE)
+    ] = None,
+    dims: Annotated[Words, typer.Option("--dims", help="Widths to measure, '16,32'.", rich_help_panel=SCORE)] = None,
+    precision: Annotated[
+        Words,
+        typer.Option("--precision", help="float32, int8, binary, binary+rescore. Default: all.", rich_help_panel=SCORE),
+    ] = None,
     index_size: Annotated[
         int, typer.Option("--index-size", help="Vectors that are searched.", rich_help_panel=SCORE)
     ] = 100_000,
@@ -213,10 +219,8 @@ def profile(
     from mipic_bench.profiling import Settings, table
     from mipic_bench.profiling import profile as measure
     from mipic_bench.progress import Reporter
-    from mipic_bench.run import resolve_device, resolve_dtype
 
     reporter = Reporter(quiet=quiet)
-    device = resolve_device(device)
     settings = Settings(
         layers=numbers("--layers", layers),
         dims=numbers("--dims", dims),
@@ -226,7 +230,7 @@ def profile(
         data=data,
         max_length=max_length or Settings.max_length,
         device=device,
-        dtype=resolve_dtype(dtype, device),
+        dtype=dtype,
         offline=offline,
     )
     for name in pieces(backbone) or ["minilm"]:

@@ -182,8 +182,8 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
     seeds, cluster = seed_list(options["seeds"]), cluster_address(options["cluster"])
     dims, layers = numbers("--dims", options["dims"]), numbers("--layers", options["layers"])
     from mipic_bench.asking import ask
-    from mipic_bench.plan import Inputs
     from mipic_bench.progress import Reporter
+    from mipic_bench.request import Inputs
 
     reporter = Reporter(quiet=options["quiet"])
     same = (

@@ -208,7 +208,7 @@ def _pairs(
         (left, right.assign(**{name: right[f"{name}_theirs"] for name in same}), keys) for left, right, keys in joins
     ]
     if (count := sum(_count(left, right, [*keys, *same]) for left, right, keys in renamed)) > _MOST_PAIRS:
-        fix = "name fewer with --task and --dim, or ask for --only-comparable"
+        fix = "name fewer with --task and --dims, or ask for --only-comparable"
         raise UserError("compare", f"{count} pairs share task and dim, at most {_MOST_PAIRS} are joined", fix)
     return pd.concat([left.merge(right, on=[*keys, *same]) for left, right, keys in renamed], ignore_index=True)
 

@@ -1,4 +1,7 @@
-"""`--config study.toml`: a whole study in one file, its keys the names of options. What the command line says stands above it."""
+"""`--config study.toml`: a whole study in one file, its keys the names of options.
+
+What the command line or the environment says stands above it.
+"""
 
 import tomllib
 from pathlib import Path

@@ -22,7 +22,6 @@ else:
     pd = lazy("pandas")
 
 FORMATS = (".csv", ".jsonl", ".parquet")
-_SHOWN = 3  # bad rows named in one message
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from mipic_bench.shapes import Shape
 
 if TYPE_CHECKING:
     from mipic_bench import tasks
-    from mipic_bench.plan import Cell
+    from mipic_bench.request import Cell
 else:
     tasks = lazy("mipic_bench.tasks")  # pandas is slow to load
 
@@ -30,11 +30,12 @@ REFERENCE_SHAPE = Shape(6, 384)  # MiniLM's, where a recipe is looked at without
 
 
 def listing(kind: str, data: Path | None) -> Table:
-    """Return the table of everything of a kind; see `entries`."""
+    """Return the table of everything of a kind; see `entries`. Citations are too long for it."""
     columns, rows = entries(kind, data)
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    kept = [place for place, column in enumerate(columns) if column != "citation"]
+    table = Table(*(columns[place] for place in kept), box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(str(row[place])) for place in kept))
     return table
 
 
@@ -43,9 +44,9 @@ def entries(kind: str, data: Path | None) -> tuple[tuple[str, ...], Sequence[tup
     kinds: dict[str, Callable[[], tuple[tuple[str, ...], Sequence[tuple[str, ...]]]]] = {
         "methods": lambda: (("method", "title", "terms", "source"), _methods()),
         "backbones": lambda: (("backbone", "what it is"), list(backbones.known().items())),
-        "tasks": lambda: (("task", "family"), list(tasks.known(data).items())),
-        "suites": lambda: (("suite", "tasks"), [(name, ", ".join(names)) for name, names in tasks.SUITES.items()]),
-        "corpora": lambda: (("corpus", "kind"), _corpora(data)),
+        "tasks": lambda: (("task", "family", "what it is", "licence", "citation"), _tasks(data)),
+        "suites": lambda: (("suite", "tasks"), _suites()),
+        "corpora": lambda: (("corpus", "kind", "licence", "citation"), _corpora(data)),
         "terms": lambda: (("term", "formula", "source"), [(n, t.formula, t.source) for n, t in terms().items()]),
         "baselines": lambda: (("file", "what it holds"), _baselines()),
     }
@@ -94,8 +95,8 @@ def first_sentence(text: str) -> str:
 
 
 def proofs(resolved: Resolved) -> list[str]:
-    """Return the test files that hold a method to its source: one per term, and the golden loss curves."""
-    files = [f"tests/oracle/test_{name}.py" for name in dict.fromkeys(map(term_name, resolved.terms.values()))]
+    """Return the test files that hold a method to its source: those of each term (a glob), and the golden loss curves."""
+    files = [f"tests/oracle/test_{name}*.py" for name in dict.fromkeys(map(term_name, resolved.terms.values()))]
     if resolved.posthoc is not None:
         files.append("tests/oracle/test_posthoc.py")
     if resolved.trains:
@@ -103,10 +104,22 @@ def proofs(resolved: Resolved) -> list[str]:
     return files or ["tests/test_evaluators_real.py"]  # nothing trained: the published figures of the backbone itself
 
 
-def _corpora(data: Path | None) -> list[tuple[str, str]]:
+def _tasks(data: Path | None) -> list[tuple[str, ...]]:
+    constants = tasks.registered()
+    told = {name: (task.title, task.licence, task.citation) for name, task in constants.items()}
+    return [(name, family, *told.get(name, ("", "", ""))) for name, family in tasks.known(data).items()]
+
+
+def _suites() -> list[tuple[str, str]]:
+    every = "the whole registry without the toy tasks, and every folder of --data"
+    return [*((name, ", ".join(names)) for name, names in tasks.SUITES.items()), ("all", every)]
+
+
+def _corpora(data: Path | None) -> list[tuple[str, ...]]:
     from mipic_bench import corpora
 
-    return list(corpora.known(data).items())
+    told = {name: (corpus.licence, corpus.citation) for name, corpus in corpora.registered().items()}
+    return [(name, kind, *told.get(name, ("", ""))) for name, kind in corpora.known(data).items()]
 
 
 def _baselines() -> list[tuple[str, str]]:
@@ -215,22 +228,24 @@ def plan_table(cells: "Sequence[Cell]") -> Group:
 
 
 def check_all(data: Path | None) -> Text:
-    """Check every recipe, baseline and local dataset.
+    """Check every recipe, every baseline, and every task and corpus of a folder.
 
     Raises:
         UserError: every problem found, all at once.
     """
-    from mipic_bench import baselines
+    from mipic_bench import baselines, corpora
 
     problems: list[UserError] = []
-    counts = {"recipes": 0, "baselines": 0, "datasets": 0}
+    counts = {"recipes": 0, "baselines": 0, "tasks": 0, "corpora": 0}
     for path in sorted(shipped("methods").glob("*.toml")):
         counts["recipes"] += _collect(problems, partial(_check_recipe, path))
     for path in sorted(shipped("baselines").glob("*.csv")):
         problems += baselines.check(path)
         counts["baselines"] += 1
     for name in tasks.found(data):
-        counts["datasets"] += _collect(problems, partial(_check_task, name, data))
+        counts["tasks"] += _collect(problems, partial(_check_task, name, data))
+    for name in corpora.found(data):
+        counts["corpora"] += _collect(problems, partial(corpora.load, name, data))
     raise_all(problems)
     return Text("all well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 

@@ -1,4 +1,4 @@
-"""The options of the command line, each written once, with the panel of --help that it stands in."""
+"""The options that commands share, each written once, with the panel of --help that it stands in."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +23,10 @@ CorpusOption = Annotated[
 SeedsOption = Annotated[str, typer.Option("--seeds", help="'0,1,2' or '0-4'.", rich_help_panel=SELECT)]
 TaskOption = Annotated[Words, typer.Option("--task", help="Task, folder of one, or mteb:NAME.", rich_help_panel=SCORE)]
 SuiteOption = Annotated[
-    Words, typer.Option("--suite", help="Named list of tasks. Default: toy.", rich_help_panel=SCORE)
+    Words,
+    typer.Option(
+        "--suite", help="Named list of tasks. Default: every task of --data, else toy.", rich_help_panel=SCORE
+    ),
 ]
 DataOption = Annotated[
     Path | None,
@@ -120,7 +123,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="TOML file of options, 'seeds = \"0-4\"'; the command line stands above it.",
+        help="TOML file of options, 'seeds = \"0-4\"'; the command line and the environment stand above it.",
         callback=config.apply,
         is_eager=True,
         rich_help_panel=MACHINE,

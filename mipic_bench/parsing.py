@@ -5,12 +5,24 @@ from collections.abc import Sequence
 from mipic_bench.errors import UserError
 
 _MOST_SEEDS = 1000
-_LARGEST_SEED = 2**31 - 1  # generators of terms take 64 bits, half of which say which term
+_LARGEST_SEED = 2**31 - 1  # of 32 bits, which all generators tell apart
 
 
 def pieces(values: Sequence[str] | None) -> list[str]:
-    """Split list options: every one takes commas and may be repeated."""
-    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+    """Split list options: every one takes commas and may be repeated. `mipic-dims=[16,32]` is one piece."""
+    return [part.strip() for value in values or () for part in _split(value) if part.strip()]
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that stand outside of brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
 
 
 def seeds(text: str) -> tuple[int, ...]:

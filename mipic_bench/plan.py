@@ -9,12 +9,11 @@ import pandas as pd
 from mipic_bench import checkpoint, estimate, failures, locks, official, results, tasks, trainer
 from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
-from mipic_bench.parsing import pieces
 from mipic_bench.recipe import Recipe, resolve
-from mipic_bench.request import UNIT, Cell, Inputs, Request, check, unit_of
+from mipic_bench.request import Cell, Inputs, Request, check, unit_of
 from mipic_bench.shapes import default_dims
 
-__all__ = ["UNIT", "Cell", "Inputs", "Request", "pieces", "plan", "refreshed", "unit_of"]
+__all__ = ["plan", "refreshed"]
 
 
 def plan(request: Request, inputs: Inputs) -> list[Cell]:

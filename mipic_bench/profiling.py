@@ -7,7 +7,7 @@ the bits that differ, binary+rescore also ranks its best candidates by the float
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -25,12 +25,13 @@ from mipic_bench.costs import COLUMNS, KEYS
 from mipic_bench.embed import encode
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import bytes_per_vector
+from mipic_bench.evaluators._search import CANDIDATES
 from mipic_bench.export import parameters
+from mipic_bench.run import resolve_device, resolve_dtype
 from mipic_bench.shapes import default_dims
 
 TEXTS = 128  # distinct texts that encoding is timed on, at most
 NEAREST = 10  # neighbors that a search returns
-CANDIDATES = 400  # that binary+rescore looks at again, as in scoring
 _REPEATS = 3
 _QUERIES = 5
 
@@ -49,8 +50,8 @@ class Settings:
         corpus: whose first texts are encoded.
         data: a folder of local corpora.
         max_length: tokens kept of a text.
-        device: where texts are encoded.
-        dtype: arithmetic of encoding.
+        device: where texts are encoded; "auto" is a CUDA card if there is one.
+        dtype: arithmetic of encoding; "auto" is bfloat16 where the hardware has it.
         offline: never ask the hub.
     """
 
@@ -61,7 +62,7 @@ class Settings:
     corpus: str = "toy"
     data: Path | None = None
     max_length: int = 256
-    device: str = "cpu"
+    device: str = "auto"
     dtype: str = "float32"
     offline: bool = False
 
@@ -82,6 +83,8 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
     Raises:
         UserError: a backbone, layer, dim, precision or corpus that is not there, or an index without vectors.
     """
+    device = resolve_device(settings.device)
+    settings = replace(settings, device=device, dtype=resolve_dtype(settings.dtype, device))
     backbone = backbones.load(name, offline=settings.offline)
     layers, dims = _budgets(backbone, settings)
     texts = _texts(settings)

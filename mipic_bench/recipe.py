@@ -11,6 +11,7 @@ procedure       "joint" (one model) | "per-dim" (one model per width)
 [sweeps]        KEY = [values]; each is a method named <recipe>-KEY=VALUE
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -97,7 +98,7 @@ class Recipe:
         return raw
 
     def set(self, key: str, value: Any) -> "Recipe":
-        """Return the recipe with one dotted key changed; the method's name says so."""
+        """Return the recipe with one dotted key changed; the method's name says so, and `methods.find` reads it back."""
         short = key.removeprefix("terms.").removeprefix("training.").removeprefix("posthoc.")
         suffix = f"{short}={_plain(value)}"
         overlay: Raw = value
@@ -176,7 +177,7 @@ def read(path: Path) -> RecipeFile:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(
-            f"methods/{path.name}", f"cannot be read as TOML: {error}", "mend the file; see methods/README.md"
+            path.name, f"cannot be read as TOML: {error}", "mend the file; see methods/README.md"
         ) from error
     return validated(RecipeFile, raw, path.name)
 
@@ -305,4 +306,9 @@ def merged(base: Raw, overlay: Raw) -> Raw:
 
 
 def _plain(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Return a value as names have it: in TOML without spaces, a single word without quotes."""
+    if isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "inf", "nan"):
+        return value
+    if isinstance(value, (bool, str, list)):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return str(value)

@@ -6,21 +6,24 @@ from typing import Any
 
 import pandas as pd
 
+from mipic_bench.methods import catalog
+
 _TRAINING = ("epochs", "max_steps", "batch_size", "learning_rate", "max_length")
 
 
 def commands(record: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
     """Return the `mipic-bench run` lines, one per protocol, that train and score a run as it was.
 
-    The folder of local datasets stands as DIR. What is not an option of the command line (a recipe file's content, the
-    versions of libraries) is in the provenance.
+    The folder of local datasets stands as DIR. A recipe that is not shipped stands as its file, which is to be in the
+    current folder; with an ablation's name beside it both are run. What is not an option of the command line (a recipe
+    file's content, the versions of libraries) is in the provenance.
 
     Args:
         record: the run's provenance.
         rows: its rows, for the layers and precisions that were scored.
     """
     cell = record["cell"]
-    asked = ["mipic-bench", "run", "--method", str(cell["method"]), "--backbone", str(cell["backbone"])]
+    asked = ["mipic-bench", "run", "--method", _method(cell), "--backbone", str(cell["backbone"])]
     if cell["corpus"]:
         asked += ["--corpus", str(cell["corpus"])]
     if cell["seed"] != "":
@@ -32,6 +35,13 @@ def commands(record: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
     if record["dtype"]:
         asked += ["--dtype", str(record["dtype"])]
     return [shlex.join([*asked, *scored]) for scored in _scored(record, rows)]
+
+
+def _method(cell: Mapping[str, Any]) -> str:
+    method, base = str(cell["method"]), str(cell.get("base_method") or cell["method"])
+    if base in catalog():
+        return method
+    return f"{base}.toml" if method == base else f"{base}.toml,{method}"
 
 
 def _scored(record: Mapping[str, Any], rows: pd.DataFrame) -> Iterator[list[str]]:

@@ -27,7 +27,7 @@ def unit_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Request:
-    """Everything one command asks for. None means the default that DESIGN gives: every layer, the backbone's widths.
+    """Everything one command asks for. None means the default: every layer, the backbone's widths.
 
     Args:
         exclude_leaked: whether scored rows with a text of the corpus are left out, as a protocol of its own.

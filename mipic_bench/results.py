@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from . import commit, packed
-from .errors import UserError
+from .errors import UserError, raise_all
 from .rows import COLUMNS, IDENTITY, Run, covers, empty, from_csv, problems, to_csv, typed, union
 
 __all__ = [
@@ -29,10 +29,12 @@ __all__ = [
     "Store",
     "add_rows",
     "read",
+    "read_finished",
     "read_provenance",
     "read_rows",
     "read_run",
     "run_name",
+    "warned",
     "write_run",
 ]
 
@@ -149,23 +151,37 @@ def read(results: Path) -> Store:
     return Store(runs, tuple(found))
 
 
+def read_finished(results: Path) -> Store:
+    """Return `read` of a folder that is to be reported.
+
+    Raises:
+        UserError: it holds no finished run.
+    """
+    store = read(results)
+    if not store.runs:
+        fix = "run a method first, or name another folder"
+        raise_all([*store.problems, UserError(f"--results {results}", "holds no finished run", fix)])
+    return store
+
+
 def read_rows(results: Path) -> pd.DataFrame:
     """Return the rows of every finished run of a folder, loose and packed, in the columns `COLUMNS`.
 
     What is broken is left out, with one `BrokenRun` warning each; `read` returns the same as a list.
     """
-    store = read(results)
-    for problem in store.problems:
-        warnings.warn(str(problem), BrokenRun, stacklevel=2)
-    return store.rows()
+    return warned(read(results)).rows()
 
 
 def read_provenance(results: Path) -> dict[str, dict[str, Any]]:
     """Return the provenance of every finished run of a folder by its name; broken runs are warned of and left out."""
-    store = read(results)
+    return warned(read(results)).provenance()
+
+
+def warned(store: Store) -> Store:
+    """Return what was read, with one `BrokenRun` warning for each thing that was left out."""
     for problem in store.problems:
-        warnings.warn(str(problem), BrokenRun, stacklevel=2)
-    return store.provenance()
+        warnings.warn(str(problem), BrokenRun, stacklevel=3)
+    return store
 
 
 def _names(results: Path, name: str | None = None) -> set[str]:

@@ -1,4 +1,4 @@
-"""Rows made ready to be compared: text as categories, one setting at a time, one run per cell."""
+"""Rows made ready to be compared: text as categories, one setting at a time."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

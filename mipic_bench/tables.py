@@ -4,7 +4,7 @@ A CSV holds the numbers as they are (fractions, full precision, interval ends an
 the printed forms hold quality and differences ×100, with the interval beside the number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -203,13 +203,11 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(char, char) for char in text.replace("\n", " "))
 
 
-def budget_tables(view: View, *, precision: str = "float32", methods: Sequence[str] | None = None) -> list[Table]:
-    """The layer x dim table of every setting, family and method: layers down, widths across.
+def budget_tables(view: View) -> list[Table]:
+    """The layer x dim table of every setting, family and method on float32 vectors: layers down, widths across.
 
     Args:
         view: the rows.
-        precision: how the vectors were stored.
-        methods: only these; None takes all.
 
     Returns:
         Tables whose frames hold a column per width (the mean over the family's tasks, then over seeds, as a fraction) and
@@ -217,10 +215,10 @@ def budget_tables(view: View, *, precision: str = "float32", methods: Sequence[s
     """
     tables = []
     for setting in view.settings:
-        points = pick(view.estimates, setting, precision=precision)
+        points = pick(view.estimates, setting, precision="float32")
         for family in view.families(setting):
             part = points[points["family"] == family]
-            for method in methods or view.methods:
+            for method in view.methods:
                 own = part[part["method"] == method]
                 if len(own):
                     tables.append(_budget_table(view, setting, family, method, own))

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mipic_bench.methods import find
-from mipic_bench.plan import Inputs, Request, plan
+from mipic_bench.plan import plan
 from mipic_bench.progress import Reporter
+from mipic_bench.request import Inputs, Request
 from mipic_bench.sweep import sweep
 
 NOUNS = ("cat", "dog", "house", "tree", "river", "stone")

@@ -17,8 +17,9 @@ from mipic_bench.evaluators import evaluator
 from mipic_bench.evaluators._ranking import per_query
 from mipic_bench.evaluators.funnel import funnel
 from mipic_bench.funnels import search
-from mipic_bench.plan import Inputs, plan
+from mipic_bench.plan import plan
 from mipic_bench.progress import Reporter
+from mipic_bench.request import Inputs
 
 
 def exact(fold, embeddings, layer=3, dim=16):

@@ -17,8 +17,9 @@ from mipic_bench.errors import UserError
 from mipic_bench.export import export, find_run, parameters, sentence_transformer
 from mipic_bench.mapping import cut
 from mipic_bench.methods import find
-from mipic_bench.plan import Inputs, Request, plan
+from mipic_bench.plan import plan
 from mipic_bench.progress import Reporter
+from mipic_bench.request import Inputs, Request
 from mipic_bench.run import run_cell
 
 # sentence-transformers imports what transformers 5.17, our lower bound, scripts; torch 2.13 warns of that

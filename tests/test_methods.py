@@ -4,6 +4,7 @@ import pytest
 
 from mipic_bench.errors import UserError
 from mipic_bench.methods import catalog, find, parse_change
+from mipic_bench.parsing import pieces
 from mipic_bench.recipe import resolve
 from mipic_bench.shapes import Shape
 
@@ -34,6 +35,37 @@ def test_any_value_of_a_key_is_a_method(name, term, key, value):
     assert getattr(resolve(recipe, Shape(6, 384), "").terms[term], key) == value
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alpha = 0.3",
+        "training.learning_rate = 3e-6",
+        "terms.attention.detach = true",
+        'terms.mrl.directions = "both"',
+        'terms.mrl.directions = "a b, c"',
+        'terms.mrl.directions = "3"',
+        "dims = [16, 32]",
+        "terms.chain.chain = [[16, 2], [32, 4]]",
+        'title = ["a", "b]c"]',
+    ],
+)
+def test_a_changed_method_is_found_again_by_its_name(change):
+    [changed] = find(["mipic"], [change])
+    [twice] = find([changed.method], ["alpha = 0.1"])
+    assert pieces([f"mrl,{changed.method}"]) == ["mrl", changed.method] or '"' in changed.method
+    for recipe in (changed, twice):
+        [again] = find([recipe.method])
+        assert (again.method, again.raw) == (recipe.method, recipe.raw)
+
+
+@pytest.mark.parametrize(
+    "name", ["mipic-training={a=1,b=2}", "mipic-alpha=", "mipic-alpha=1 2", "mipic-x=y=z", "mrl=1"]
+)
+def test_a_name_whose_value_cannot_be_read_is_refused(name):
+    with pytest.raises(UserError, match="--method"):
+        find([name])
+
+
 def test_values_of_training_and_of_a_transform_too():
     [batch], [draw] = find(["mrl-batch_size=8"]), find(["random-dims-draw=9"])
     assert resolve(batch, Shape(6, 384), "").training.batch_size == 8
@@ -52,6 +84,10 @@ def test_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('title = "Mine"\nsource = "ours"\n[terms.mrl]\nterm = "nested_info_nce"\n')
     assert names(str(path), "mrl") == ["mine", "mrl"]
+    path.write_text(path.read_text() + "[ablations.short]\ndims = [8, 384]\n[sweeps]\nalpha = [0.5]\n")
+    assert names(str(path)) == ["mine"]
+    assert names(str(path), "mine-*") == ["mine", "mine-short", "mine-alpha=0.5"]
+    assert names("mine-short-epochs=2", str(path)) == ["mine-short-epochs=2", "mine"]
     with pytest.raises(UserError, match="no file 'other.toml'"):
         find([str(tmp_path / "other.toml")])
 
@@ -61,7 +97,7 @@ def test_changes_are_toml_and_name_the_method():
         "mrl-mrl.sampled_dims=1",
         "full-mrl.sampled_dims=1",
     ]
-    assert names("mrl", changes=("dims = [16, 384]", "training.epochs = 1")) == ["mrl-dims=16,384-epochs=1"]
+    assert names("mrl", changes=("dims = [16, 384]", "training.epochs = 1")) == ["mrl-dims=[16,384]-epochs=1"]
     assert parse_change('terms.a = { weight = 0.5, term = "sdr" }') == [
         ("terms.a.weight", 0.5),
         ("terms.a.term", "sdr"),

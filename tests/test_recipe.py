@@ -91,7 +91,7 @@ def test_a_weight_of_zero_takes_the_term_away_and_alpha_mixes(mine):
 
 def test_a_changed_method_is_named_after_the_change(mine):
     assert mine["mine"].set("terms.chain.weight", 0.5).method == "mine-chain.weight=0.5"
-    assert mine["mine-no-chain"].set("dims", [8, 64]).ablation == "no-chain-dims=8,64"
+    assert mine["mine-no-chain"].set("dims", [8, 64]).ablation == "no-chain-dims=[8,64]"
     assert mine["mine"].set("training.batch_size", 8).method == "mine-batch_size=8"
 
 
@@ -177,7 +177,7 @@ BAD = [
     ("[training]", '[posthoc]\ntransform = "pac"\n[training]', ("mine: posthoc", "unknown transform 'pac'", "pca")),
     ("[training]", "[posthoc]\nwhiten = true\n[training]", ("mine: posthoc", "names no transform", "pca")),
     ("[training]", '[posthoc]\ntransform = "pca"\nwhite = true\n[training]', ("mine: posthoc", "'white'", "whiten")),
-    ("[training]", "[training", ("methods/mine.toml", "cannot be read as TOML", "README")),
+    ("[training]", "[training", ("mine.toml", "cannot be read as TOML", "README")),
 ]  # fmt: skip
 
 
@@ -223,7 +223,8 @@ def test_check_tells_all_bad_recipes_and_where_they_are(tmp_path, monkeypatch):
 
 
 def test_run_refuses_a_bad_recipe_before_anything_is_done(tmp_path):
-    from mipic_bench.plan import Inputs, Request, plan
+    from mipic_bench.plan import plan
+    from mipic_bench.request import Inputs, Request
 
     path = write(tmp_path, GOOD.replace("alpha = 0.4", "alpha = 0.4\ndims = [8, 128]"))
     request = Request(methods=tuple(find([str(path)])), backbones=("tiny",), results=tmp_path / "results")

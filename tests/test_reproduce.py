@@ -3,6 +3,8 @@
 import shlex
 from dataclasses import replace
 
+import pytest
+import synthetic
 from small_sweeps import request, swept, write_data
 from typer.testing import CliRunner
 
@@ -28,3 +30,18 @@ def test_the_command_of_a_run_gives_the_same_run(tmp_path):
     assert other.rows.equals(run.rows)
     assert other.provenance["key"] == run.provenance["key"]
     assert "binary@last" in line and "--seeds 3" in line
+
+
+@pytest.mark.parametrize(
+    ("method", "base", "named"),
+    [
+        ("mipic-dims=[16,32]", "mipic", "'mipic-dims=[16,32]'"),
+        ("mine", "mine", "mine.toml"),
+        ("mine-short", "mine", "mine.toml,mine-short"),
+    ],
+)
+def test_a_changed_method_and_one_of_a_file_are_named_so_that_they_are_found(method, base, named):
+    frame = synthetic.rows(methods=("mrl",), seeds=(0,))
+    [record] = synthetic.provenance(frame).values()
+    record["cell"] |= {"method": method, "base_method": base}
+    assert f"--method {named} " in commands(record, frame)[0]

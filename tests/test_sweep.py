@@ -18,8 +18,9 @@ from mipic_bench import attempts, checkpoint, engines, failures, locks, results,
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.classification import Classification
 from mipic_bench.methods import find
-from mipic_bench.plan import Inputs, plan
+from mipic_bench.plan import plan
 from mipic_bench.progress import Reporter
+from mipic_bench.request import Inputs
 from mipic_bench.stopping import STOP, Stopped
 
 

@@ -10,9 +10,10 @@ from mipic_bench import backbones, corpora, evaluators, tasks, views
 from mipic_bench.embed import Embeddings, encode
 from mipic_bench.errors import UserError
 from mipic_bench.methods import find
-from mipic_bench.plan import Inputs, Request, plan
+from mipic_bench.plan import plan
 from mipic_bench.posthoc import transforms
 from mipic_bench.progress import Reporter
+from mipic_bench.request import Inputs, Request
 from mipic_bench.results import read
 from mipic_bench.run import run_cell
 from mipic_bench.shapes import served
@@ -102,7 +103,7 @@ def test_each_width_comes_from_its_own_model(run):
         alone, _ = run("mrl", changes=(f"dims = [{trained}]",), dims=(dim,))
         pd.testing.assert_series_equal(
             values(store, "single-dim").xs(dim, level="dim"),
-            values(alone, f"mrl-dims={trained}").xs(dim, level="dim"),
+            values(alone, f"mrl-dims=[{trained}]").xs(dim, level="dim"),
         )
 
 

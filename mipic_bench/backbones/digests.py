@@ -43,7 +43,7 @@ def weight_files(folder: Path, where: str = "backbone") -> list[Path]:
         f"there is no model.safetensors{f', only {others}' if others else ''}; other formats are pickles, which can run code when"
         " they are read",
         "convert it once, where you trust it: AutoModel.from_pretrained(ID).save_pretrained(FOLDER), its tokenizer too, then"
-        " --backbone FOLDER; or name a revision of the hub that carries safetensors: --backbone ID@REVISION",
+        " name FOLDER; or name a revision of the hub that carries safetensors: ID@REVISION",
     )
 
 

@@ -23,7 +23,7 @@ from mipic_bench.tasks import local
 from mipic_bench.tasks._base import frame_of
 from mipic_bench.tasks.hub import fetch
 
-__all__ = ["KINDS", "Corpus", "HubCorpus", "known", "load", "registered"]
+__all__ = ["KINDS", "Corpus", "HubCorpus", "found", "known", "load", "registered"]
 
 HUB_PREFIX = "hub:"  # hub:ORG/NAME[@REVISION][#CONFIG] reads any dataset of the hub
 
@@ -64,13 +64,17 @@ def load(name: str, data: Path | None = None) -> Corpus:
 
 def known(data: Path | None = None) -> dict[str, str]:
     """Return corpus name -> kind, for the toy corpora, the registry and the folders of `data`."""
-    names = {**toy.CORPORA} | {name: corpus.kind for name, corpus in registered().items()}
-    if data is not None and data.is_dir():
-        for folder in sorted(data.iterdir()):
-            file = _train_file(folder)
-            found = infer(_header(folder, file)) if file is not None else None
-            if found is not None and found[0]:
-                names[folder.name] = found[0]
+    return {**toy.CORPORA} | {name: corpus.kind for name, corpus in registered().items()} | found(data)
+
+
+def found(data: Path | None) -> dict[str, str]:
+    """Return corpus name -> kind for the folders of `data` alone, in name order."""
+    names = {}
+    for folder in sorted(data.iterdir()) if data is not None and data.is_dir() else ():
+        file = _train_file(folder)
+        told = infer(_header(folder, file)) if file is not None else None
+        if told is not None and told[0]:
+            names[folder.name] = told[0]
     return names
 
 

@@ -103,13 +103,13 @@ def problems(widths: Sequence[int], shortlists: Sequence[int], width: int) -> li
     found = []
     if not widths or list(widths) != sorted(set(widths)) or not 1 <= widths[0] <= widths[-1] <= width:
         what = f"widths are {list(widths)}; they must ascend within 1..{width}"
-        found.append(UserError("funnel", what, "start small and end at the width to rank by"))
+        found.append(UserError("--funnel", what, "start small and end at the width to rank by"))
     if len(shortlists) != len(widths) - 1:
         what = f"{len(widths)} widths and {len(shortlists)} shortlists"
-        found.append(UserError("funnel", what, "give one shortlist size for each width but the last"))
+        found.append(UserError("--funnel", what, "give one shortlist size for each width but the last"))
     if list(shortlists) != sorted(shortlists, reverse=True) or any(size < 1 for size in shortlists):
         what = f"shortlists are {list(shortlists)}; they must fall and be at least 1"
-        found.append(UserError("funnel", what, "keep fewer documents at each stage"))
+        found.append(UserError("--funnel", what, "keep fewer documents at each stage"))
     return found
 
 
@@ -120,7 +120,9 @@ def _misfits(fold: "Fold", embeddings: "Embeddings", layer: int) -> list[UserErr
         found.append(UserError(f"task {fold.data.name}", what, "give a retrieval task"))
     if layer not in embeddings.layers:
         at_hand = ", ".join(map(str, embeddings.layers))
-        found.append(UserError("funnel", f"layer {layer} was not encoded; encoded: {at_hand}", "ask for one of these"))
+        found.append(
+            UserError("--funnel", f"layer {layer} was not encoded; encoded: {at_hand}", "ask for one of these")
+        )
     return found
 
 
@@ -139,7 +141,9 @@ class _Search:
         self.norms = prefix_norms(documents, widths).astype(np.float32)
         if not (self.norms > 0).all():
             fix = "leave them out, or start at a larger width"
-            raise UserError("funnel", f"documents have no direction at width {widths[0]}: their vectors are zero", fix)
+            raise UserError(
+                "--funnel", f"documents have no direction at width {widths[0]}: their vectors are zero", fix
+            )
 
     def multiply_adds(self, sizes: Sequence[int]) -> int:
         """Return the multiply-adds per query; a stage multiplies only the coordinates that its width adds."""

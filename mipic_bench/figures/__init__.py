@@ -27,7 +27,7 @@ class Drawing(ABC):
     Attributes:
         title: what the figure shows, a few words.
         caption: how to read it, one or two sentences.
-        needs: what has to be there for it to be drawn, a sentence for the report when it is not.
+        needs: what has to be there for it to be drawn, a sentence that the report says when it is not.
         order: place in a report, ascending.
         for_run: drawn at the end of `run`, not only in reports.
     """

@@ -46,10 +46,10 @@ class NestedInfoNCE(TaskTerm):
         weights = named[self.dim_weights] if isinstance(self.dim_weights, str) else self.dim_weights
         if len(weights) != len(nesting.dims):
             what = f"{len(weights)} weights for {len(nesting.dims)} widths {list(nesting.dims)}"
-            raise UserError("nested_info_nce.dim_weights", what, "give one weight per width, ascending")
+            raise UserError("dim_weights", what, "give one weight per width, ascending")
         if self.sampled_dims != "all" and self.sampled_dims > len(nesting.dims):
             what = f"{self.sampled_dims} widths are to be sampled of {len(nesting.dims)}"
-            raise UserError("nested_info_nce.sampled_dims", what, f"use 1..{len(nesting.dims)}")
+            raise UserError("sampled_dims", what, f"use 1..{len(nesting.dims)}")
         return super().resolved(nesting).model_copy(update={"dim_weights": weights})
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:

@@ -143,8 +143,8 @@ def found() -> dict[str, type[Section]]:
 
 
 def build(
-    results: Path | pd.DataFrame,
-    provenance: Mapping[str, Mapping[str, Any]] | None,
+    rows: pd.DataFrame,
+    provenance: Mapping[str, Mapping[str, Any]],
     out: Path,
     *,
     reference: str | None = None,
@@ -155,8 +155,8 @@ def build(
     """Write a report: `index.html`, `report.md`, `tables/*.{csv,md,tex}`, `figures/*.{png,svg}`.
 
     Args:
-        results: a results folder, or rows.
-        provenance: run name -> provenance; None reads it from the results folder.
+        rows: of finished runs.
+        provenance: run name -> provenance, as far as it is known.
         out: the report's folder; files in it are written over, others are left alone.
         reference: the method that differences are taken from; None lets `figures.default_reference` choose.
         baselines: published numbers, as `baselines.load` returns them.
@@ -167,21 +167,12 @@ def build(
         The path of `index.html`.
 
     Raises:
-        UserError: no rows, or a reference or highlight that was not scored.
+        UserError: a reference or highlight that was not scored.
     """
-    from mipic_bench import results as stored
     from mipic_bench.report import _write
 
-    if isinstance(results, Path):
-        rows = stored.read_rows(results)
-        provenance = stored.read_provenance(results) if provenance is None else provenance
-    else:
-        rows = results
-    if rows.empty:
-        where = results.name if isinstance(results, Path) else "rows"
-        raise errors.UserError(where, "no rows, at least one finished run is needed", "run `mipic-bench run` first")
     view = View(rows, provenance, profile=profile, published=baselines)
-    asked = {"reference": reference, "highlight": highlight}
+    asked = {"--reference": reference, "--highlight": highlight}
     wrong = [errors.unknown("method", name, view.methods, where) for where, name in asked.items() if name]
     errors.raise_all(
         [error for error, name in zip(wrong, filter(None, asked.values()), strict=True) if name not in view.methods]

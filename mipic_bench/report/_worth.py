@@ -69,8 +69,3 @@ def _named(record: dict[str, Any]) -> str:
 def listed(names: Sequence[str]) -> str:
     """Names as prose: "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def settings_with(view: View, base: str) -> tuple[Setting, ...]:
-    """The settings in which a method and an ablation of it were scored."""
-    return tuple(setting for setting in view.settings if len(pick(view.questions(base), setting)))

@@ -1,6 +1,6 @@
 """Sections to files: every block once as HTML, once as Markdown, and its table or figure as a file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +12,7 @@ from mipic_bench import figures, report
 from mipic_bench.figures import _save
 from mipic_bench.figures._style import Style
 from mipic_bench.quality import View
-from mipic_bench.report import Block, Drawn, Material, Picture, Shown, _page
+from mipic_bench.report import Block, Bullets, Drawn, Material, Picture, Prose, Shown, _page
 from mipic_bench.selection import Setting
 
 Pictures = dict[tuple[str, Setting | None], list[Picture]]
@@ -45,6 +45,7 @@ def write(material: Material, out: Path) -> Path:
     parts = report.found()
     filled = {name: list(part().blocks(material)) for name, part in parts.items()}
     pictures = _collect(material, drawing, out / "figures")
+    filled["leftout"] += _not_drawn(pictures)
     sections = [
         Filled(name, parts[name].title, kept)
         for name, blocks in filled.items()
@@ -98,6 +99,15 @@ def _setting_of(view: View, what: str) -> Setting:
     """The setting a figure is of, read from its name: the longest slug it starts with."""
     fitting = [setting for setting in view.settings if what == setting.slug or what.startswith(f"{setting.slug}--")]
     return max(fitting, key=lambda setting: len(setting.slug))
+
+
+def _not_drawn(pictures: Pictures) -> Iterator[Block]:
+    """Say which figures nothing was there for, and what they need."""
+    drawn = {kind for kind, _ in pictures}
+    missing = tuple(f"{part.title}. {part.needs}" for kind, part in figures.found().items() if kind not in drawn)
+    if missing:
+        yield Prose("Not drawn:")
+        yield Bullets(missing)
 
 
 def _is_there(block: Block, pictures: Pictures) -> bool:

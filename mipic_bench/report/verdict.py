@@ -56,10 +56,10 @@ def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[s
         return f"Nothing was scored at {dim} dims.", "", ()
     best = recommended(view, found)
     if len(view.methods) == 1:
-        return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found, best)
+        return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found)
     brief, sure = how_sure(found, best)
     say = f"At {dim} dims, {best} scores highest." if brief == UNKNOWN else f"At {dim} dims, use {best}."
-    return say, f"How sure: {sure}", _lines(found, best)
+    return say, f"How sure: {sure}", _lines(found)
 
 
 def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
@@ -109,11 +109,11 @@ def _power(found: Sequence[Standing]) -> str:
     )
 
 
-def _lines(found: Sequence[Standing], best: str) -> tuple[str, ...]:
-    return tuple(_line(standing, best) for standing in found)
+def _lines(found: Sequence[Standing]) -> tuple[str, ...]:
+    return tuple(_line(standing) for standing in found)
 
 
-def _line(standing: Standing, best: str) -> str:
+def _line(standing: Standing) -> str:
     """One family: who leads, over whom that is sure, and whom it cannot be told from."""
     seeds = f"{standing.seeds} seeds" if standing.seeds > 1 else "1 run"
     tasks = f"{standing.tasks} task{'s' * (standing.tasks > 1)}"

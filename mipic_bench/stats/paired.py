@@ -215,7 +215,7 @@ def _both(pairs: Pairs) -> tuple[Array, Array, Counts]:
     has_right &= np.where(pairs.right_trained[:, None], ran_right, ran_left)[:, :, None]
     both = has_left & has_right
     there = has_left | has_right
-    holes = there.any(axis=2)[:, :, None] & there.any(axis=1)[:, None, :] & ~there
+    holes = there.any(axis=2, keepdims=True) & there.any(axis=1, keepdims=True) & ~there
     excluded = ((has_left ^ has_right) | holes).sum(axis=(1, 2))
     return np.where(both, pairs.left, np.nan), np.where(both, pairs.right, np.nan), excluded
 

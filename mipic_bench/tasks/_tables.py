@@ -21,7 +21,6 @@ else:
     np = lazy("numpy")
     pd = lazy("pandas")
 
-TABULAR = ("sts", "pair", "classification", "clustering")
 INFERRED = ("sts", "pair", "classification")  # clustering has the columns of classification: only a task.toml can tell
 POSITIVE = ("1", "true", "entailment", "entails", "paraphrase", "duplicate")
 _NUMBERS = {"0", "1"}

@@ -18,51 +18,16 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up; a module imports at its top from its own level and from those below it
 LEVELS = (
-    {"errors", "paths", "registry", "shapes", "parsing", "stopping", "commit"},
-    {
-        "states",
-        "rows",
-        "packed",
-        "results",
-        "recipe",
-        "schema",
-        "methods",
-        "failures",
-        "locks",
-        "objectives",
-        "posthoc",
-        "checks",
-        "datafiles",
-    },
-    {
-        "backbones",
-        "tasks",
-        "corpora",
-        "evaluators",
-        "toy",
-        "toy_words",
-        "leakage",
-        "stats",
-        "provenance",
-        "progress",
-    },
-    {
-        "official",
-        "trainer",
-        "embed",
-        "batches",
-        "checkpoint",
-        "tables",
-        "figures",
-        "quality",
-        "baselines",
-        "compare",
-        "merge",
-    },
-    {"run", "plan", "request", "record", "report", "sweep", "engines", "attempts"},
-    {"cli"},
+    "errors paths registry shapes parsing stopping commit memory offline output",
+    "states rows packed results recipe schema methods failures locks objectives posthoc checks datafiles changes reproduce selection",
+    "backbones tasks corpora evaluators toy toy_words leakage stats provenance progress",
+    "official trainer embed batches vocabulary vectors prompts checkpoint tables figures quality baselines compare alike merge"
+    " model_card costs",
+    "request plan estimate record accelerating views run attempts engines sweep report mapping export asking evaluating funnels"
+    " profiling outcome adapter",
+    "config options listing commands_run commands_models cli api",
 )
-LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 
 
 def module_of(path):
@@ -77,7 +42,9 @@ def top_imports(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif node.level:
-            names = [f"mipic_bench.{node.module or alias.name}" for alias in node.names]
+            folders = ("mipic_bench", *path.relative_to(PACKAGE).parent.parts)
+            base = ".".join(folders[: len(folders) - node.level + 1])
+            names = [f"{base}.{node.module or alias.name}" for alias in node.names]
         else:
             names = [
                 f"{node.module}.{alias.name}" if node.module == "mipic_bench" else node.module for alias in node.names
@@ -89,9 +56,22 @@ def top_imports(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
     own = module_of(path)
-    if own in LEVEL:
-        above = {name for name in top_imports(path) if LEVEL.get(name, 0) > LEVEL[own]}
+    if own != "__init__":
+        above = {name for name in top_imports(path) if LEVEL[name] > LEVEL[own]}
         assert not above, f"{own} imports {', '.join(sorted(above))} from above"
+
+
+def test_every_part_has_one_level_and_one_place_in_the_readme():
+    parts = sorted({module_of(path) for path in SOURCES} - {"__init__"})
+    assert sorted(name for names in LEVELS for name in names.split()) == parts
+    if not (ROOT / "README.md").is_file():
+        pytest.skip("needs the checkout")
+    house = re.search(r"## The house\n\n```\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    drawn = re.findall(
+        r"(\w+)(?:\.py|/)",
+        house[1].partition("mipic_bench/\n")[2].replace("commands_*", "commands_run.py commands_models"),
+    )
+    assert sorted(drawn) == parts
 
 
 def test_no_two_parts_need_each_other():

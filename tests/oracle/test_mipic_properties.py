@@ -180,7 +180,7 @@ def test_gradients_are_the_slopes_of_the_values(name):
 
 
 def test_the_promised_defaults_stand():
-    """DESIGN section 6: names and defaults from outside."""
+    """Names and defaults that users rely on from outside."""
     defaults = {
         nested_info_nce: {"negatives": None},
         attention_kl: {"direction": "reverse", "detach": False},
