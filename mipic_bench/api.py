@@ -68,7 +68,7 @@ def run(
         quiet: whether progress is kept from stderr.
         options: as the command line has them: split, protocol, exclude_leaked, dims, layers, precisions, changes (as --set takes
             them), epochs, max_steps, batch_size, max_length, learning_rate (one, or method -> rate), dtype, device, jobs, offline,
-            diagnostics, keep_checkpoints, keep_vectors, checkpoint_every, track.
+            verify, diagnostics, keep_checkpoints, keep_vectors, checkpoint_every, track.
 
     Returns:
         The rows of what was asked for, columns `mipic_bench.results.COLUMNS`.
@@ -134,7 +134,7 @@ def evaluate(
         data: a folder of local datasets.
         results: the folder of runs.
         quiet: whether progress is kept from stderr.
-        options: split, protocol, dims, layers, precisions, max_length, dtype, device, offline, keep_vectors.
+        options: split, protocol, dims, layers, precisions, max_length, dtype, device, offline, verify, keep_vectors.
 
     Returns:
         The rows of what was asked for.

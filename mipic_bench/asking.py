@@ -19,6 +19,7 @@ _PLAIN = (
     "cluster",
     "retry",
     "offline",
+    "verify",
     "exclude_leaked",
     "diagnostics",
     "keep_checkpoints",
@@ -90,7 +91,7 @@ def ask(
     )
 
 
-SCORING = (*_ONE_OF, *_NUMBERS, "precisions", "max_length", "device", "offline", "keep_vectors")
+SCORING = (*_ONE_OF, *_NUMBERS, "precisions", "max_length", "device", "offline", "verify", "keep_vectors")
 RUNNING = (*_TRAINING, _RATE, *_PLAIN, *_NUMBERS, *_WORDS, *_ONE_OF)
 
 

@@ -26,6 +26,7 @@ from mipic_bench.options import (
     SplitOption,
     SuiteOption,
     TaskOption,
+    VerifyOption,
     Words,
 )
 from mipic_bench.output import console, print_json
@@ -101,6 +102,7 @@ def evaluate(
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
     offline: OfflineOption = False,
+    verify: VerifyOption = False,
     keep_vectors: KeepVectorsOption = False,
     results: ResultsOption = Path("results"),
     quiet: QuietOption = False,
@@ -144,6 +146,7 @@ def evaluate(
         dtype=dtype,
         device=device,
         offline=offline,
+        verify=verify,
         keep_vectors=keep_vectors,
         results=results,
     )

@@ -43,6 +43,7 @@ from mipic_bench.options import (
     SuiteOption,
     TaskOption,
     TrackOption,
+    VerifyOption,
 )
 from mipic_bench.output import console, print_json
 from mipic_bench.parsing import cluster as cluster_address
@@ -92,6 +93,7 @@ def run(
     cluster: ClusterOption = "",
     retry: RetryOption = True,
     offline: OfflineOption = False,
+    verify: VerifyOption = False,
     keep_checkpoints: KeepOption = False,
     keep_vectors: KeepVectorsOption = False,
     checkpoint_every: CheckpointEveryOption = 60.0,
@@ -188,7 +190,7 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
     reporter = Reporter(quiet=options["quiet"])
     same = (
         *("data", "split", "protocol", "exclude_leaked", "device", "dtype", "offline"),
-        *("diagnostics", "keep_checkpoints", "keep_vectors", "checkpoint_every", "jobs", "retry", "results"),
+        *("diagnostics", "keep_checkpoints", "keep_vectors", "checkpoint_every", "jobs", "retry", "verify", "results"),
     )
     request = ask(
         pieces(options["method"]),

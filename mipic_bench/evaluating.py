@@ -47,7 +47,7 @@ def evaluation(
         return _of_run(run, folder, asked)
     place = locate(model, offline).folder if model != "tiny" else None  # built in code
     before = _prompts(place, prompt, query_prompt)
-    loaded = backbones.card(model, pooling=pooling, offline=offline)
+    loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
     labels = [text for text in (prompt, query_prompt) if text]
     own = loaded.name + "".join(f"+{text if text.isidentifier() else 'prompt'}" for text in labels)
     asked["dims"] = asked.get("dims") or _exported_dims(place)

@@ -74,6 +74,10 @@ DtypeOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.", rich_help_panel=MACHINE)]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Never ask a hub.", rich_help_panel=MACHINE)]
+VerifyOption = Annotated[
+    bool,
+    typer.Option("--verify", help="Read weights anew, trust no remembered digest.", rich_help_panel=MACHINE),
+]
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=1, help="Cells that run at the same time here.", rich_help_panel=MACHINE)
 ]

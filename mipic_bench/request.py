@@ -40,6 +40,7 @@ class Request:
         jobs: cells that run at the same time on this machine.
         cluster: HOST:PORT of a dask scheduler that runs the cells instead; empty for none.
         retry: whether cells that failed before are run again.
+        verify: whether weights are read anew instead of trusting what is remembered of their files; no part of any key.
         prompts: what stands before every text that is scored.
         names: backbone as asked for -> its name in rows, where it is to have another than its own.
         track: experiment trackers that trainings log to: "tensorboard", "wandb", "mlflow".
@@ -70,6 +71,7 @@ class Request:
     jobs: int = 1
     cluster: str = ""
     retry: bool = True
+    verify: bool = False
     prompts: Prompts = Prompts()
     names: Mapping[str, str] = field(default_factory=dict)
     track: tuple[str, ...] = ()
@@ -176,7 +178,10 @@ class Inputs:
     def backbone(self, name: str, pooling: str | None = None) -> backbones.Card:
         """Return what there is to know of a backbone; it is not loaded."""
         if (name, pooling) not in self._backbones:
-            self._backbones[name, pooling] = backbones.card(name, pooling=pooling, offline=self.request.offline)
+            asked = self.request
+            self._backbones[name, pooling] = backbones.card(
+                name, pooling=pooling, offline=asked.offline, verify=asked.verify
+            )
         return self._backbones[name, pooling]
 
     def corpus(self, name: str) -> corpora.Corpus:

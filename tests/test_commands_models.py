@@ -54,6 +54,23 @@ def test_run_export_evaluate_profile_report(command, tmp_path):
     assert (tmp_path / "report" / "index.html").is_file()
 
 
+def test_published_numbers_stand_in_a_report_that_is_given_them(command, tmp_path):
+    for seed in (0, 1):
+        assert (
+            command("run", "-m", "pretrained,mrl", *FAST, "--max-steps", 1, "--seeds", seed, "--verify", "-q")[0] == 0
+        )
+    fields = "source,locator,family,task,split,metric,method,backbone,dim,value"
+    (tmp_path / "theirs.csv").write_text(f"{fields}\nx,Table 1,sts,toy-sts,test,spearman,theirs,tiny,8,0.5\n")
+    code, _, err = command("report", "--out", "report", "--baselines", "theirs.csv", "--highlight", "mrl")
+    assert code == 0, err
+    words = (tmp_path / "report" / "report.md").read_text()
+    assert "## Published" in words and "theirs" in words
+    code, _, err = command("report", "--out", "other", "--results", "nothing")
+    assert code == 2 and "holds no finished run" in err
+    code, _, err = command("compare", "--out", "c.csv", "--results", "nothing")
+    assert code == 2 and "holds no finished run" in err and not (tmp_path / "c.csv").exists()
+
+
 def test_a_study_file_gives_the_options(command, tmp_path):
     study = {
         "method": '["pretrained", "mrl"]',

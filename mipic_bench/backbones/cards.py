@@ -25,11 +25,11 @@ class Card:
     notes: tuple[str, ...] = ()
 
 
-def card(name: str, *, pooling: str | None = None, offline: bool = False) -> Card:
+def card(name: str, *, pooling: str | None = None, offline: bool = False, verify: bool = False) -> Card:
     """Return a backbone's facts. What has to be built to be known is remembered by its config.json and transformers' version.
 
     Args:
-        name, pooling, offline: as `load` takes them.
+        name, pooling, offline, verify: as `load` takes them.
 
     Raises:
         UserError: as `load`, as far as it shows without the weights.
@@ -43,8 +43,8 @@ def card(name: str, *, pooling: str | None = None, offline: bool = False) -> Car
     if not config.is_file():
         return _built(name, pooling, offline)  # which says so
 
-    check_file(located, files)
-    weights, where = weights_of(located, files), f"backbone {located.name}"
+    check_file(located, files, verify)
+    weights, where = weights_of(located, files, verify), f"backbone {located.name}"
 
     def found(_: Path) -> dict[str, Any]:
         built = load(name, offline=offline, weights=False)
