@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.request import Request
+from mipic_bench.schema import flat
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,7 +62,7 @@ def accelerator(request: Request, run: str, settings: Mapping[str, Any]) -> Iter
         )
         if request.track:
             names: dict[str, dict[str, Any]] = {"wandb": {"name": run}, "mlflow": {"run_name": run}}
-            made.init_trackers(PROJECT, config=flat(settings), init_kwargs=names)
+            made.init_trackers(PROJECT, config=_config(settings), init_kwargs=names)
         try:
             yield made
         finally:
@@ -69,23 +70,16 @@ def accelerator(request: Request, run: str, settings: Mapping[str, Any]) -> Iter
                 made.end_training()
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested data as one level of "a/b" keys; what is no number, word or flag is written out."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{name}/")
-        else:
-            found[name] = value if isinstance(value, bool | int | float | str) else str(value)
-    return found
+def _config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as trackers take them: one level, and what is no number, word or flag written out."""
+    plain = flat(settings, "/").items()
+    return {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in plain}
 
 
 def logged(entry: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a training step as trackers take them: loss, learning rate, every term and its share."""
-    return {
-        name: float(value) for name, value in flat(entry).items() if name != "step" and isinstance(value, int | float)
-    }
+    numbers = flat(entry, "/").items()
+    return {name: float(value) for name, value in numbers if name != "step" and isinstance(value, int | float)}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mipic_bench.quality import View
+from mipic_bench.schema import flat
 from mipic_bench.selection import Setting
 
 
@@ -19,7 +20,7 @@ def unlike(view: View, setting: Setting) -> pd.DataFrame:
     found: dict[str, dict[str, list[str]]] = {}
     for record in _records(view, setting):
         own = found.setdefault(str(record["cell"]["method"]), {})
-        for key, value in flat(record.get("recipe", {}).get("training") or {}):
+        for key, value in flat(record.get("recipe", {}).get("training") or {}).items():
             text = _printed(value)
             if text not in own.setdefault(key, []):
                 own[key].append(text)
@@ -71,15 +72,6 @@ def _records(view: View, setting: Setting) -> list[Mapping[str, Any]]:
         and str(cell.get("method")) in view.methods
         and str(cell.get("method")) not in view.untrained
     ]
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield a nested mapping as dotted keys and values."""
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _printed(value: object) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mipic_bench.schema import flat
+
 _SAID = {
     "trainer": "the training loop's version",
     "dtype": "dtype",
@@ -30,7 +32,7 @@ def count(old: Any, new: Any, noun: str = "rows") -> str:
 def _sentences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if (before := old.get("corpus") or {}) != (after := new.get("corpus") or {}):
         yield f"corpus changed: {count(before.get('rows'), after.get('rows'))}"
-    flat_old, flat_new = _flat(old), _flat(new)
+    flat_old, flat_new = ({key: _plain(value) for key, value in flat(one).items()} for one in (old, new))
     terms_old, terms_new = _terms(old), _terms(new)
     for name in sorted(terms_old ^ terms_new):
         yield f"term {name} is {'new' if name in terms_new else 'gone'}"
@@ -53,12 +55,6 @@ def _changed(key: str, old: Any, new: Any) -> str:
 
 def _terms(identity: Mapping[str, Any]) -> set[str]:
     return set((identity.get("recipe") or {}).get("terms") or {})
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix.rstrip("."): _plain(value)}
-    return {key: leaf for name, item in value.items() for key, leaf in _flat(item, f"{prefix}{name}.").items()}
 
 
 def _plain(value: Any) -> Any:

@@ -72,7 +72,7 @@ def compare(
     view = View(rows, provenance)
     _check_asked(view.rows, tasks, dims, backbone_map or {})
     ours = _chosen(view.rows, tasks, dims)
-    pairs = _pairs(_means(ours), baselines, _depths(view), ["metric"] if only_comparable else [])
+    pairs = _pairs(_means(ours), baselines, view.depths, ["metric"] if only_comparable else [])
     reasons = _reasons(pairs, backbone_map or {})
     pairs["reason"] = ["; ".join(filter(None, found)) for found in zip(*reasons.values(), strict=True)]
     pairs["comparable"] = pairs["reason"] == ""
@@ -173,17 +173,6 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
         **{name: np.where(undefined, np.nan, part) for name, part in parts.items()},
         seeds=np.bincount(code, minlength=len(means)),
     )
-
-
-def _depths(view: View) -> dict[str, int]:
-    """Return backbone -> its last layer."""
-    deepest = view.rows.groupby("backbone", observed=True)["layer"].max()
-    depths = {str(backbone): int(layer) for backbone, layer in deepest.items()}
-    for record in view.provenance.values():
-        depth = record.get("backbone", {}).get("depth")
-        if depth:
-            depths[str(record.get("cell", {}).get("backbone"))] = int(depth)
-    return depths
 
 
 def _pairs(

@@ -12,7 +12,7 @@ from mipic_bench.errors import UserError, unknown
 from mipic_bench.paths import shipped
 from mipic_bench.posthoc import transforms
 from mipic_bench.recipe import Recipe, variants
-from mipic_bench.schema import Training
+from mipic_bench.schema import Training, flat
 
 _KEY = re.compile(r"\w[\w.]*")
 
@@ -54,15 +54,7 @@ def parse_change(text: str) -> list[tuple[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         fix = "write --set 'terms.attention.weight = 0.5', and words in quotes"
         raise UserError("--set", f"'{text}' is not TOML: {error}", fix) from error
-    return list(_leaves(table, ""))
-
-
-def _leaves(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in table.items():
-        dotted = f"{prefix}{key}"
-        pairs += _leaves(value, f"{dotted}.") if isinstance(value, dict) else [(dotted, value)]
-    return pairs
+    return list(flat(table).items())
 
 
 def _read(spec: str) -> list[Recipe]:

@@ -254,6 +254,16 @@ class View:
         """The metric a family is reported in, as prose."""
         return METRIC_TITLE.get(self.metrics[family], self.metrics[family])
 
+    @cached_property
+    def depths(self) -> dict[str, int]:
+        """Backbone -> its last layer, by the provenance; where that does not say, the deepest that was scored."""
+        deepest = self.rows.groupby("backbone", observed=True)["layer"].max()
+        depths = {str(backbone): int(layer) for backbone, layer in deepest.items()}
+        for record in self.provenance.values():
+            if depth := record.get("backbone", {}).get("depth"):
+                depths[str(record.get("cell", {}).get("backbone"))] = int(depth)
+        return depths
+
     def trained_dims(self, method: str, backbone: str) -> frozenset[int]:
         """The widths a method was trained at; empty when the provenance does not say."""
         dims: set[int] = set()
@@ -271,6 +281,7 @@ class View:
             self.untrained,
             self.bases,
             self.ablations,
+            self.depths,
             self.estimates,
             self.retentions,
         )

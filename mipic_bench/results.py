@@ -19,7 +19,7 @@ import pandas as pd
 
 from . import commit, packed
 from .errors import UserError, raise_all
-from .rows import COLUMNS, IDENTITY, Run, covers, empty, from_csv, problems, to_csv, typed, union
+from .rows import COLUMNS, IDENTITY, Run, covers, empty, from_csv, problems, to_csv, typed
 
 __all__ = [
     "COLUMNS",
@@ -27,7 +27,6 @@ __all__ = [
     "BrokenRun",
     "Run",
     "Store",
-    "add_rows",
     "read",
     "read_finished",
     "read_provenance",
@@ -102,28 +101,6 @@ def write_run(results: Path, name: str, rows: pd.DataFrame, provenance: Mapping[
     mark = _json({**provenance, "run": name, "rows_sha256": commit.digest(content)})
     csv_path = results / RUNS / f"{name}.csv"
     commit.write_marked(csv_path, content, csv_path.with_suffix(".json"), mark)
-
-
-def add_rows(results: Path, name: str, rows: pd.DataFrame, provenance: Mapping[str, Any]) -> pd.DataFrame:
-    """Add rows to a finished run, or start it; a number of the same identity (`IDENTITY`) is replaced by the new one.
-
-    Args:
-        results: the results folder.
-        name: the run.
-        rows: the new rows.
-        provenance: the provenance of the whole run from now on; the old one is not merged in.
-
-    Returns:
-        all rows of the run, as written.
-
-    Raises:
-        ValueError: as `write_run`.
-        UserError: as `write_run`; also when the run there is broken.
-    """
-    old = read_run(results, name)
-    frame = union(old.rows, typed(rows)) if old else typed(rows)
-    write_run(results, name, frame, provenance)
-    return frame
 
 
 def read_run(results: Path, name: str) -> Run | None:

@@ -43,6 +43,15 @@ class Training(BaseModel):
         return self.model_dump(mode="json", exclude={"recompute", *(() if self.lora else ("lora",))})
 
 
+def flat(nested: Mapping[str, Any], sign: str = ".") -> Raw:
+    """Return nested tables as one, "training.epochs" its keys."""
+    found: Raw = {}
+    for key, value in nested.items():
+        below = flat(value, sign).items() if isinstance(value, Mapping) else None
+        found |= {key: value} if below is None else {f"{key}{sign}{rest}": leaf for rest, leaf in below}
+    return found
+
+
 def validated(model: type[M], raw: Mapping[str, Any], where: str) -> M:
     """Build a model from plain data, turning every complaint into one part of a `UserError`."""
     try:

@@ -59,12 +59,16 @@ def test_published_numbers_stand_in_a_report_that_is_given_them(command, tmp_pat
         assert (
             command("run", "-m", "pretrained,mrl", *FAST, "--max-steps", 1, "--seeds", seed, "--verify", "-q")[0] == 0
         )
-    fields = "source,locator,family,task,split,metric,method,backbone,dim,value"
-    (tmp_path / "theirs.csv").write_text(f"{fields}\nx,Table 1,sts,toy-sts,test,spearman,theirs,tiny,8,0.5\n")
+    fields = "source,locator,family,task,split,metric,method,backbone,layer,dim,value"
+    (tmp_path / "theirs.csv").write_text(f"{fields}\nx,Table 1,sts,toy-sts,test,spearman,theirs,tiny,2,8,0.5\n")
     code, _, err = command("report", "--out", "report", "--baselines", "theirs.csv", "--highlight", "mrl")
     assert code == 0, err
     words = (tmp_path / "report" / "report.md").read_text()
-    assert "## Published" in words and "theirs" in words
+    assert "## Published" in words and "theirs" in words and "figures/published--tiny--toy.png" in words
+    (tmp_path / "theirs.csv").write_text(f"{fields}\nx,Table 1,sts,toy-sts,test,spearman,theirs,tiny,last,8,0.5\n")
+    assert command("report", "--out", "report", "--baselines", "theirs.csv")[0] == 0
+    words = (tmp_path / "report" / "report.md").read_text()  # layer 2 of 4 is not the last
+    assert "figures/published--tiny--toy.png" not in words
     code, _, err = command("report", "--out", "other", "--results", "nothing")
     assert code == 2 and "holds no finished run" in err
     code, _, err = command("compare", "--out", "c.csv", "--results", "nothing")

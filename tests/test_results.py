@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mipic_bench import commit, merge, packed, results
 from mipic_bench.errors import UserError
-from mipic_bench.rows import IDENTITY, from_csv, problems, to_csv, typed
+from mipic_bench.rows import IDENTITY, from_csv, problems, to_csv, typed, union
 
 NAME = "mipic--minilm--toy--s0--abc123"
 
@@ -232,11 +232,10 @@ def test_a_file_in_the_way_and_a_full_disk_are_told(tmp_path, monkeypatch):
     assert not list((tmp_path / "full").rglob("*.tmp"))
 
 
-def test_added_rows_join_and_replace(tmp_path):
-    results.add_rows(tmp_path, NAME, make_rows(tasks=["a"], value=0.1), {"scored": ["a"]})
-    everything = results.add_rows(tmp_path, NAME, make_rows(tasks=["a", "b"], dims=[384], value=0.2), {"scored": ["b"]})
+def test_new_rows_join_and_replace(tmp_path):
+    old, new = make_rows(tasks=["a"], value=0.1), make_rows(tasks=["a", "b"], dims=[384], value=0.2)
+    results.write_run(tmp_path, NAME, union(old, new), {})
     read = results.read_rows(tmp_path)
-    pd.testing.assert_frame_equal(read, everything)
     assert {(row.task, row.dim): row.value for row in read.itertuples()} == {
         ("a", 8): 0.1,
         ("a", 384): 0.2,
@@ -298,14 +297,14 @@ def test_a_run_loose_and_packed_stands_once(tmp_path):
     fill(tmp_path, [NAME], tasks=["a"])
     merge.merge([tmp_path], tmp_path, pack=True)
     assert len(results.read_rows(tmp_path)) == 2
-    results.add_rows(tmp_path, NAME, make_rows(tasks=["b"]), {})
+    results.write_run(tmp_path, NAME, make_rows(tasks=["a", "b"]), {})
     assert len(results.read_rows(tmp_path)) == 4
     results.write_run(tmp_path, NAME, make_rows(tasks=["b"]), {})
     with pytest.warns(results.BrokenRun, match="lacks numbers"):
         assert set(results.read_rows(tmp_path)["task"]) == {"a"}
     for path in (tmp_path / "runs").iterdir():
         path.unlink()
-    results.add_rows(tmp_path, NAME, make_rows(tasks=["c"]), {})
+    results.write_run(tmp_path, NAME, make_rows(tasks=["a", "c"]), {})
     assert set(results.read_rows(tmp_path)["task"]) == {"a", "c"}
 
 

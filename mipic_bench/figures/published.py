@@ -36,10 +36,10 @@ class Published(Drawing):
 
     title = "Published numbers beside ours"
     caption = (
-        "Ours in color, at the last layer; published curves dashed in gray, each with its source. Backbones, corpora and "
+        "Ours in color, at the deepest layer scored; published curves dashed in gray, each with its source. Backbones, corpora and "
         "protocols may differ: the table of the comparison says which pairs may be compared and why others may not."
     )
-    needs = "It needs published numbers of a task that was scored, in the same metric."
+    needs = "It needs published numbers of a task that was scored, in the same metric and at the same layer."
     order = 110
 
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
@@ -49,8 +49,9 @@ class Published(Drawing):
         for setting in view.settings:
             ours = pick(view.vectors, setting)
             ours = ours[(ours["layer"] == ours["layer"].max()).to_numpy()]
-            # a number without a layer is of the whole model, like our last layer
-            last = {"", "last", str(ours["layer"].max())}
+            layer = int(ours["layer"].max())
+            # a number without a layer is of the whole model, so of our last layer alone
+            last = {str(layer), *(("", "last") if layer == view.depths[setting.backbone] else ())}
             whole = view.published[view.published["layer"].astype(str).isin(last)]
             metric = ours[["task", "metric"]].drop_duplicates().astype(str)
             theirs = whole.merge(metric, on=["task", "metric"])

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench.alike import flat
 from mipic_bench.quality import View
 from mipic_bench.report import Block, Bullets, Material, Prose, Section, Shown
 from mipic_bench.reproduce import commands
+from mipic_bench.schema import flat
 from mipic_bench.tables import Column, Table
 
 
@@ -104,7 +104,7 @@ def _differences(view: View) -> Iterator[str]:
 def _recipes(view: View) -> pd.DataFrame:
     """Every key in which an ablation's resolved recipe differs from its base method's, on the same backbone."""
     recipes = {
-        (record["cell"].get("method"), record["cell"].get("backbone")): dict(flat(record.get("recipe", {})))
+        (record["cell"].get("method"), record["cell"].get("backbone")): flat(record.get("recipe", {}))
         for _, record in sorted(view.provenance.items(), reverse=True)
         if "cell" in record
     }

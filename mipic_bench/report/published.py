@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from mipic_bench.report import Block, Drawn, Material, Prose, Section, Shown
 from mipic_bench.tables import Column, Table
 
@@ -24,14 +26,16 @@ class Published(Section):
         fair = pairs["comparable"].astype(bool)
         text = f"{int(fair.sum())} of {len(pairs)} pairs may be compared: same backbone, metric, split, protocol, precision."
         yield Prose(text)
+        columns = tuple(column for column in _COLUMNS if column.key != "reason")
         if fair.any():
-            yield Shown(Table("published--comparable", "Pairs that may be compared", pairs[fair].head(_MOST), _COLUMNS))
+            yield Shown(_table("comparable", "Pairs that may be compared", pairs[fair], columns))
         if (~fair).any():
-            note = f"The first {_MOST} of {int((~fair).sum())} pairs; `mipic-bench compare` writes all." * (
-                int((~fair).sum()) > _MOST
-            )
-            shown = pairs[~fair].head(_MOST)
-            yield Shown(Table("published--other", "Pairs that may not be compared", shown, _COLUMNS, note), open=False)
+            yield Shown(_table("other", "Pairs that may not be compared", pairs[~fair], _COLUMNS), open=False)
+
+
+def _table(name: str, title: str, pairs: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
+    cut = f"The first {_MOST} of {len(pairs)} pairs; `mipic-bench compare` writes all." if len(pairs) > _MOST else ""
+    return Table(f"published--{name}", title, pairs.head(_MOST), columns, cut)
 
 
 _COLUMNS = (
