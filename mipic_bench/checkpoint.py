@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mipic_bench import commit
+from mipic_bench.backbones.digests import file_sha256
 from mipic_bench.backbones.loading import quiet
 from mipic_bench.backbones.tuning import merged
 from mipic_bench.errors import UserError
@@ -58,7 +59,7 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_separate(tensors), path)
         _sync(path)
-        head = {"format": TRAINING_FORMAT, "tensors": path.name, "sha256": file_digest(path), "record": dict(record)}
+        head = {"format": TRAINING_FORMAT, "tensors": path.name, "sha256": file_sha256(path), "record": dict(record)}
         commit.write(folder / MARK, json.dumps(head, ensure_ascii=False).encode())
     except (OSError, SafetensorError, UserError) as error:
         with suppress(OSError):
@@ -77,7 +78,7 @@ def read(folder: Path) -> Saved | None:
         return None
     path = folder / str(head["tensors"])
     try:
-        if file_digest(path) != head["sha256"]:
+        if file_sha256(path) != head["sha256"]:
             return None
         return Saved(load_file(path), head["record"])
     except (OSError, SafetensorError):
@@ -215,7 +216,7 @@ def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
         backbone.tokenizer.save_pretrained(building)
         _write_pooling(building, backbone)
         files = sorted(path for path in building.rglob("*") if path.is_file())
-        digests = {path.name: file_digest(path) for path in files if path.suffix == ".safetensors"}
+        digests = {path.name: file_sha256(path) for path in files if path.suffix == ".safetensors"}
         head = {"format": FORMAT, "sha256": digests, "readout": vars(backbone.readout), **record}
         commit.write(building / KEPT_MARK, (json.dumps(head, ensure_ascii=False, indent=1) + "\n").encode())
         for path in files:
@@ -234,20 +235,10 @@ def kept(folder: Path) -> dict[str, Any] | None:
     """Return what `checkpoint.json` says of kept weights; None when they are not there or not those that were written."""
     try:
         head = json.loads((folder / KEPT_MARK).read_bytes())
-        whole = all(file_digest(folder / Path(name).name) == digest for name, digest in head["sha256"].items())
+        whole = all(file_sha256(folder / Path(name).name) == digest for name, digest in head["sha256"].items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return head if whole and head["sha256"] and head.get("format") == FORMAT else None
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_digest(model: torch.nn.Module) -> str:

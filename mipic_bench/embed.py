@@ -92,7 +92,7 @@ def encode(
                 on_batch(done, len(unique))
     if kept:
         kept.add(unique, new, arrays)
-    return Embeddings({text: row for row, text in enumerate(unique)}, arrays)
+    return Embeddings.from_arrays(unique, arrays)
 
 
 def _batches(lengths: Sequence[int], most: int) -> Iterator[np.ndarray]:

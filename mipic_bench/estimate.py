@@ -7,8 +7,6 @@ from typing import Any
 from mipic_bench import checkpoint, trainer
 from mipic_bench.request import Cell, Inputs, Request
 
-_OVER = ("done", "skipped")
-
 
 def seconds(
     cell: Cell, request: Request, inputs: Inputs, records: Sequence[Mapping[str, Any]], kept: bool
@@ -42,7 +40,7 @@ def seconds(
 
 def sentence(cells: Sequence[Cell], jobs: int) -> str:
     """Say how long the cells that are not done will take."""
-    left = [cell for cell in cells if cell.status not in _OVER]
+    left = [cell for cell in cells if not cell.over]
     known = [cell.seconds for cell in left if cell.seconds is not None]
     if not left:
         return "nothing to run"

@@ -32,7 +32,6 @@ class View:
     Args:
         rows: rows with the columns of `mipic_bench.results.COLUMNS`.
         provenance: run name -> provenance; may be empty.
-        metrics: family -> metric, where another than `stats.MAIN_METRIC` is wanted.
         profile: cost per budget, columns backbone, layer, dim, precision and any of `figures.pareto.COSTS`.
         published: numbers of others, as `baselines.load` returns them.
     """
@@ -41,14 +40,12 @@ class View:
         self,
         rows: pd.DataFrame,
         provenance: Mapping[str, Mapping[str, Any]] | None = None,
-        metrics: Mapping[str, str] | None = None,
         profile: pd.DataFrame | None = None,
         published: pd.DataFrame | None = None,
     ) -> None:
         self.given = rows
         self.provenance = dict(provenance or {})
         self.profile, self.published = profile, published
-        self._metrics = dict(metrics or {})
         self.notes: list[str] = []
         self._made: dict[Hashable, Any] = {}
         self.rows = self._newest(categorical(rows))
@@ -103,9 +100,9 @@ class View:
 
     @cached_property
     def metrics(self) -> dict[str, str]:
-        """Family -> the metric it is reported in: the one asked for, the main one, or the first there is."""
+        """Family -> the metric it is reported in: the main one, or the first there is."""
         present = self.rows[["family", "metric"]].drop_duplicates().astype(str)
-        wanted = {**stats.MAIN_METRIC, **self._metrics}
+        wanted = stats.MAIN_METRIC
         chosen: dict[str, str] = {}
         for family in (*(name for name in wanted if name in set(present["family"])), *sorted(set(present["family"]))):
             there = sorted(present.loc[present["family"] == family, "metric"])

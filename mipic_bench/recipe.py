@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict
 
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.objectives import Nesting, Term, terms
-from mipic_bench.objectives._term import Dims, Positive
+from mipic_bench.objectives._term import Dims, Positive, Share
 from mipic_bench.posthoc import Transform, transforms
-from mipic_bench.schema import Raw, Share, Training, validated
+from mipic_bench.schema import Raw, Training, validated
 from mipic_bench.shapes import Shape, default_dims
 
 __all__ = [

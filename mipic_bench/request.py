@@ -131,6 +131,11 @@ class Cell:
     width: int | None = None
 
     @property
+    def over(self) -> bool:
+        """Whether there is nothing to do about it."""
+        return self.status in ("done", "skipped")
+
+    @property
     def key(self) -> str:
         """Twelve hexadecimal digits over the identity."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]

@@ -158,12 +158,12 @@ def _typed_column(column: str, values: pd.Series) -> pd.Series:
     if pd.api.types.is_string_dtype(values.dtype) and not values.hasnans:
         return values.astype(str)
     if column == "seed":
-        return values.map(_seed).astype(str)
+        return values.map(seed_text).astype(str)
     return values.astype(object).where(values.notna(), "").astype(str)
 
 
-def _seed(value: object) -> str:
-    """Return a seed as text: 0, 0.0 and "0" are one seed, and None, NaN and "" are none."""
-    if value is None or value == "" or value != value:
+def seed_text(value: object) -> str:
+    """Return a seed as text: 0, 0.0 and "0" are one seed; None, NaN and "" are a method without training."""
+    if value is None or value is pd.NA or value == "" or value != value:
         return ""
     return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)

@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mipic_bench.errors import UserError, raise_all, unknown
-from mipic_bench.objectives._term import Positive
+from mipic_bench.objectives._term import Count, Positive, Several, Share
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
-Share = Annotated[float, Field(ge=0, le=1)]
 # TOML has no null: "none" says it
 Clip = Annotated[Positive | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
@@ -22,9 +21,9 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: Annotated[int, Field(ge=1)] = 5
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 16
+    epochs: Count = 5
+    max_steps: Count | None = None
+    batch_size: Several = 16
     learning_rate: Positive = 2e-5
     head_rate_factor: Positive = 2.0  # repository: the alignment module learns at twice the encoder's rate
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -32,10 +31,10 @@ class Training(BaseModel):
     warmup: Share = 0.1  # repository
     min_learning_rate: Annotated[float, Field(ge=0)] = 2e-6  # repository
     clip: Clip = 1.0  # repository, for MIPIC only; here for every method
-    accumulation: Annotated[int, Field(ge=1)] = 1
+    accumulation: Count = 1
     max_length: Annotated[int, Field(ge=4)] = 256
     pooling: Literal["cls", "mean", "last"] | None = None  # None: the backbone's own
-    lora: Annotated[int, Field(ge=1)] | None = None  # rank of low-rank adapters; None: every weight is trained
+    lora: Count | None = None  # rank of low-rank adapters; None: every weight is trained
     recompute: bool = False  # blocks run again in the backward pass: less memory, more time, the same numbers
 
     def identity(self) -> Raw:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mipic_bench.rows import seed_text
+
 _TEXT = ("run", "method", "base_method", "ablation", "backbone", "corpus", "seed")
 _LABELS = ("family", "task", "split", "protocol", "precision", "metric")
 SETTING = ["backbone", "corpus", "protocol"]
@@ -52,7 +54,7 @@ def categorical(rows: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in (*_TEXT, *_LABELS):
         codes, found = pd.factorize(rows[name], use_na_sentinel=False)
-        texts = [_as_text(value) for value in found]
+        texts = [seed_text(value) for value in found]
         known = sorted(set(texts))
         places = np.array([known.index(text) for text in texts], dtype=np.int32)
         columns[name] = pd.Categorical.from_codes(places[codes] if len(codes) else [], categories=known)
@@ -61,13 +63,6 @@ def categorical(rows: pd.DataFrame) -> pd.DataFrame:
     for name in ("value", "stderr", "n"):
         columns[name] = rows[name].to_numpy(dtype=np.float64)
     return pd.DataFrame(columns)
-
-
-def _as_text(value: object) -> str:
-    """A value of a text column: a seed that a CSV reader turned into 0.0 is '0', and nothing is ''."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def spread(rows: pd.DataFrame) -> pd.DataFrame:

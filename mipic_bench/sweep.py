@@ -13,7 +13,6 @@ from mipic_bench.request import Cell, Inputs, Request
 from mipic_bench.stopping import STOP, Stopped, listening
 
 _POLL = 2.0  # seconds between two looks at a cell that another process runs
-_OVER = ("done", "skipped")
 
 
 @dataclass
@@ -56,8 +55,8 @@ def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Rep
     Raises:
         UserError: the results folder cannot be written to, or the cluster cannot be reached.
     """
-    summary = Summary(Counter(cell.status for cell in cells if cell.status in _OVER))
-    todo = [cell for cell in cells if cell.status not in _OVER]
+    summary = Summary(Counter(cell.status for cell in cells if cell.over))
+    todo = [cell for cell in cells if not cell.over]
     for cell in cells:
         if cell.status == "skipped":
             reporter.say(f"{cell.run}: skipped, {cell.reason}")

@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from mipic_bench import checkpoint, commit
+from mipic_bench import commit
+from mipic_bench.backbones.digests import file_sha256
 from mipic_bench.errors import UserError
 
 FORMAT = 1
@@ -96,7 +97,7 @@ class Kept:
                 for start in range(0, len(rows), _CHUNK):
                     kept[start : start + _CHUNK] = array[rows[start : start + _CHUNK]]
                 kept.flush()
-            digests = {path.name: checkpoint.file_digest(path) for path in building.iterdir()}
+            digests = {path.name: file_sha256(path) for path in building.iterdir()}
             head = {"format": FORMAT, "key": self.key, "sha256": digests}
             commit.write(building / MARK, (json.dumps(head, indent=1) + "\n").encode())
             os.replace(building, building.with_suffix(""))
@@ -118,9 +119,7 @@ class Kept:
             try:
                 head = json.loads(mark.read_bytes())
                 known = head["format"] == FORMAT and head["key"] == self.key and set(files) <= set(head["sha256"])
-                if not known or any(
-                    checkpoint.file_digest(mark.parent / name) != head["sha256"][name] for name in files
-                ):
+                if not known or any(file_sha256(mark.parent / name) != head["sha256"][name] for name in files):
                     continue
                 names, *vectors = (np.load(mark.parent / name, mmap_mode="r", allow_pickle=False) for name in files)
             except (OSError, ValueError, KeyError, TypeError):

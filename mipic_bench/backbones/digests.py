@@ -63,7 +63,7 @@ def weights_digest(folder: Path, verify: bool = False, where: str = "backbone") 
 
 def file_digest(path: Path, verify: bool = False) -> str:
     """Return the sha256 of a file, remembered as `weights_digest` is."""
-    digest: str = remembered("file", path, _file_sha256, verify)
+    digest: str = remembered("file", path, file_sha256, verify)
     return digest
 
 
@@ -84,7 +84,12 @@ def tokenizer_digest(folder: Path, where: str = "backbone") -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, read anew.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives._term import LayerRule, Layers, Nesting, Reduction, Term, chosen_layers, linear
+from mipic_bench.objectives._term import (
+    LayerRule,
+    Layers,
+    Nesting,
+    Reduction,
+    Several,
+    Share,
+    Term,
+    chosen_layers,
+    linear,
+)
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import default_gammas
 
@@ -18,7 +26,6 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-Share = Annotated[float, Field(ge=0, le=1)]
 OWN_WIDTH = 64  # of the space in which the notebooks compare query and tokens
 
 
@@ -128,8 +135,8 @@ class TopkCKA(Term):
     layer_set: LayerRule | Layers = "default"
     reduction: Reduction = "sum"
     gammas: Literal["default"] | Share | tuple[Share, ...] = "default"  # one number: the same for every width
-    k_min: Annotated[int, Field(ge=2)] = 8
-    k_full: Annotated[int, Field(ge=2)] | None = None  # k_i = max(k_min, floor(k_full d_i / D)) in place of the gammas
+    k_min: Several = 8
+    k_full: Several | None = None  # k_i = max(k_min, floor(k_full d_i / D)) in place of the gammas
     length: Literal["padded", "real"] = "padded"
     ranking: Literal["full", "own"] = "full"  # own: each width by its own scores, through maps that nothing trains
     special_tokens: bool = True

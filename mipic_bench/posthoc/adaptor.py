@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from pydantic import Field
 
 from mipic_bench.objectives import nested_cosines
-from mipic_bench.objectives._term import linear
+from mipic_bench.objectives._term import Count, Positive, Several, Weight, linear
 from mipic_bench.posthoc._transform import Fitted, Transform
 from mipic_bench.registry import lazy
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
 CHECK_EVERY = 50  # iterations between two looks at the held-out texts
 HELD_OUT = 512  # of them, at most
 
@@ -96,8 +93,8 @@ class Adaptor(Transform):
     k: Count = 10
     pair_weight: Weight = 1.0
     change_weight: Weight = 1.0
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    learning_rate: Positive = 1e-3
+    batch_size: Several = 128
     iterations: Count = 5000  # at most
     patience: Count = 500  # iterations without a better held-out loss
 

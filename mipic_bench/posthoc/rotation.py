@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from mipic_bench.objectives import nested_cosines
-from mipic_bench.objectives._term import Positive
+from mipic_bench.objectives._term import Count, Positive, Several
 from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
 from mipic_bench.posthoc.pca import PCA
 from mipic_bench.registry import lazy
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     import torch
 else:
     torch = lazy("torch")
-
-Count = Annotated[int, Field(ge=1)]
 
 
 def neighbor_loss(
@@ -64,7 +61,7 @@ class Rotation(Transform):
     fitted: ClassVar[type[Fitted]] = Turned
 
     temperature: Positive = 0.1
-    batch_size: Annotated[int, Field(ge=2)] = 512
+    batch_size: Several = 512
     iterations: Count = 500
     learning_rate: Positive = 5e-3  # of Adam, falling to zero as a cosine
 

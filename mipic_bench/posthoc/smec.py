@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
 
+from mipic_bench.objectives._term import Count, Positive, Several
 from mipic_bench.posthoc._transform import Fitted, Transform
 from mipic_bench.registry import lazy
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
 LOG_EVERY = 100
 
 
@@ -108,7 +106,7 @@ class SMEC(Transform):
     iterations: Count = 500  # of each stage
     learning_rate: Positive = 1e-3
     gate_rate: Positive = 3e-2  # of the logits that choose coordinates
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Several = 128
     choose_dims: bool = True  # false: the first n coordinates are kept
     gate_temperature: Positive = 1.0
 

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mipic_bench.errors import UserError
+from mipic_bench.rows import seed_text
 from mipic_bench.stats.intervals import Array
 
 MAIN_METRIC: Mapping[str, str] = {
@@ -97,13 +98,6 @@ def mean_over_dims(rows: pd.DataFrame, dims: Sequence[int]) -> pd.DataFrame:
     result = means.agg(value=("value", "mean"), count=("value", "count"), n=("n", "first")).reset_index()
     result = result[result["count"] == len(set(dims))].assign(dim=0, stderr=np.nan)
     return result[list(rows.columns)].reset_index(drop=True)
-
-
-def seed_text(value: object) -> str:
-    """Return a seed as text: 0, 0.0 and "0" are one seed; None, NaN and "" are a method without training."""
-    if value is None or value is pd.NA or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
 
 
 def _wanted(rows: pd.DataFrame, metrics: Mapping[str, str], split: str) -> pd.DataFrame:
