@@ -237,6 +237,12 @@ def test_pickled_weights_are_refused(folder):
     assert "save_pretrained" in refused(folder, r"only pytorch_model\.bin; other formats are pickles").fix
 
 
+def test_a_folder_without_a_model_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no model: there is neither config\.json nor model\.safetensors"):
+        backbones.card(str(tmp_path / "empty"))
+
+
 def test_no_weights_no_tokenizer_no_config(folder):
     (folder / "config.json").rename(folder / "kept")
     refused(folder, r"no config\.json")

@@ -38,6 +38,9 @@ def weight_files(folder: Path, where: str = "backbone") -> list[Path]:
     if (single := folder / "model.safetensors").is_file():
         return [single]
     others = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+    if not others and not (folder / "config.json").is_file():
+        what = f"{folder.name} holds no model: there is neither config.json nor model.safetensors"
+        raise UserError(where, what, "name a folder that save_pretrained wrote, or that `mipic-bench export` did")
     raise UserError(
         where,
         f"there is no model.safetensors{f', only {others}' if others else ''}; other formats are pickles, which can run code when"
