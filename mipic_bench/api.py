@@ -87,7 +87,7 @@ def run(
         >>> sorted(best.columns[-4:])
         ['metric', 'n', 'stderr', 'value']
     """
-    from mipic_bench.asking import RUNNING, ask, sorted_options
+    from mipic_bench.asking import RUNNING, ask, check_seeds, sorted_options
     from mipic_bench.plan import plan
     from mipic_bench.request import Inputs
 
@@ -98,7 +98,7 @@ def run(
         named=_list(tasks),
         suites=_list(suite),
         data=None if data is None else Path(data),
-        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
+        seeds=check_seeds(seeds),
         results=Path(results),
         **sorted_options(options, RUNNING),
     )

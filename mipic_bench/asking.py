@@ -1,14 +1,16 @@
 """From names to a request: the defaults filled in, methods and tasks found. Used by the command line and Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import Any
 
 from mipic_bench import tasks
 from mipic_bench.accelerating import check_trackers
-from mipic_bench.errors import raise_all, unknown
+from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.methods import find
 from mipic_bench.offline import stay_offline
+from mipic_bench.parsing import LARGEST_SEED
 from mipic_bench.request import Request
 from mipic_bench.run import resolve_device, resolve_dtype
 
@@ -110,11 +112,31 @@ def sorted_options(given: Mapping[str, Any], known: Sequence[str]) -> dict[str, 
     raise_all(wrong)
     found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
     found |= {name: tuple(_words(given[name])) for name in _WORDS if given.get(name)}
-    found |= {name: tuple(given[name]) for name in _NUMBERS if given.get(name)}
+    found |= {name: _numbers(given[name], name) for name in _NUMBERS if given.get(name)}
     if _RATE in given:
         rate = given[_RATE]
         found["rates"] = dict(rate) if isinstance(rate, Mapping) else {"": rate}
     return {**found, "training": {name: given[name] for name in _TRAINING if name in given}}
+
+
+def _numbers(given: int | Iterable[int], where: str) -> tuple[int, ...]:
+    """Return one whole number or several as a tuple."""
+    try:
+        return tuple(map(index, given if isinstance(given, Iterable) else (given,)))
+    except TypeError as error:
+        raise UserError(where, f"{given!r} is not a list of whole numbers", f"give {where}=[1, 2]") from error
+
+
+def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Return seeds as a tuple.
+
+    Raises:
+        UserError: one is no whole number of 0 to `LARGEST_SEED`.
+    """
+    found = _numbers(seeds, "seeds")
+    if wrong := [seed for seed in found if not 0 <= seed <= LARGEST_SEED]:
+        raise UserError("seeds", f"{wrong[0]} is not within 0..{LARGEST_SEED}", "give seeds such as range(5)")
+    return found
 
 
 def _words(names: str | Sequence[str]) -> list[str]:

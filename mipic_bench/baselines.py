@@ -145,7 +145,7 @@ def _from_file(path: Path) -> pd.DataFrame:
 
 
 def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return typed baselines; rows that differ in their seed alone become their mean."""
+    """Return typed baselines; rows that differ in their seed alone become their mean, NaN when one of them has no value."""
     frame = frame.assign(
         dim=frame["dim"].astype(float).astype(np.int64),
         layer=[_layer(str(layer)) for layer in frame["layer"]],
@@ -153,9 +153,11 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     )
     if "seed" not in frame:
         return frame[list(COLUMNS)]
+    frame = frame.assign(undefined=frame["value"].isna())
     means = frame.groupby(_CELL, sort=False, as_index=False).agg(
-        value=("value", "mean"), note=("note", "first"), runs=("value", "size")
+        value=("value", "mean"), note=("note", "first"), runs=("value", "size"), undefined=("undefined", "any")
     )
+    means["value"] = means["value"].mask(means["undefined"])  # as `compare` has it: a gap, not the mean of the others
     noted = means["note"].str.cat("mean of " + means["runs"].astype(str) + " runs", sep="; ").str.removeprefix("; ")
     return means.assign(note=noted.where(means["runs"] > 1, means["note"]))[list(COLUMNS)]
 

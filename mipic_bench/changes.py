@@ -45,7 +45,7 @@ def _sentences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 def _changed(key: str, old: Any, new: Any) -> str:
     if key in ("backbone.weights", "backbone.tokenizer"):
-        what = "weights are" if key.endswith("weights") else "tokenizer is"
+        what = "weights or configuration are" if key.endswith("weights") else "tokenizer is"
         return f"the backbone's {what} not the same (sha256 {str(old)[:8]} -> {str(new)[:8]})"
     if key.startswith("recipe.terms.") and key.endswith(".version"):
         return f"the version of term {key.split('.')[2]} changed: {old} -> {new}"

@@ -119,6 +119,12 @@ def capture(model: torch.nn.Module, optimizer: Any) -> Tensors:
     return tensors
 
 
+def fits(tensors: Tensors, model: torch.nn.Module) -> bool:
+    """Say whether captured weights have the names and shapes of a model's."""
+    theirs = {name: value.shape for name, value in _under("model.", tensors).items()}
+    return theirs == {name: value.shape for name, value in model.state_dict().items()}
+
+
 def restore(tensors: Tensors, model: torch.nn.Module, optimizer: Any) -> None:
     """Put captured tensors back."""
     model.load_state_dict(_under("model.", tensors))
@@ -161,6 +167,13 @@ class Saver:
         if saved is None:
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 self.warn(f"the checkpoint in {self.folder} is damaged or of another version: training starts anew")
+            return None
+        if not fits(
+            saved.tensors, model
+        ):  # on the CPU only the used rows of the embedding table are trained, elsewhere all
+            self.warn(
+                f"the checkpoint in {self.folder} is of another kind of device or tokenizer: training starts anew"
+            )
             return None
         restore(saved.tensors, model, optimizer)
         if scaler is not None and "scaler" in saved.record:

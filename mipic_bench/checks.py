@@ -6,6 +6,7 @@ Rows are numbered from 1 after the header, as a reader counts them.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,21 @@ def texts(frame: pd.DataFrame, column: str, where: str) -> list[str]:
     Raises:
         UserError: a cell that is empty, only white space, or not text.
     """
-    values = [_as_text(value) for value in frame[column]]
+    values = texts_or_empty(frame[column], column, where)
     fix = "fill the text in, or take the row out"
     raise_all(_bad_rows(values, lambda value: not value.strip(), f"'{column}' is empty", where, fix))
+    return values
+
+
+def texts_or_empty(cells: Iterable[Any], column: str, where: str) -> list[str]:
+    """Return cells as text: a missing one is "", a number its digits, bytes what they hold in UTF-8.
+
+    Raises:
+        UserError: a list, a mapping, true or false; bytes that are not UTF-8; half of a surrogate pair.
+    """
+    given = list(cells)
+    raise_all(_not_text(given, column, where))
+    values = [_as_text(value) for value in given]
     raise_all(
         _bad_rows(
             values, _is_torn, f"'{column}' holds half of a surrogate pair", where, "write the text as whole Unicode"
@@ -82,9 +95,9 @@ def labels(frame: pd.DataFrame, column: str, where: str) -> list[str]:
     """Return a label column as text: 1, 1.0 and "1" are the same label, True is "true".
 
     Raises:
-        UserError: an empty label.
+        UserError: an empty label, a list or a mapping, bytes that are not UTF-8.
     """
-    values = [_as_label(value) for value in frame[column]]
+    values = [text.strip() for text in texts_or_empty(map(_plain_label, frame[column]), column, where)]
     raise_all(
         _bad_rows(
             values, lambda value: not value, f"'{column}' is empty", where, "fill the label in, or take the row out"
@@ -104,9 +117,32 @@ def unique(ids: Sequence[str], what: str, where: str) -> None:
             raise UserError(where, problem, "give every row an id of its own")
 
 
+def _not_text(cells: Sequence[Any], column: str, where: str) -> list[UserError]:
+    """Build at most one error for the cells whose text would be Python's way to print them."""
+    bad = [row for row, value in enumerate(cells) if not isinstance(value, str) and _is_no_text(value)]
+    if not bad:
+        return []
+    first = cells[bad[0]]
+    kind = "bytes that are not UTF-8" if isinstance(first, bytes) else f"a {type(first).__name__}, not text,"
+    what = f"'{column}' holds {kind} in {name_rows(bad)} (found {reprlib.repr(first)})"
+    return [UserError(where, what, "write one text, in UTF-8, in each row, or take the row out")]
+
+
+def _is_no_text(value: Any) -> bool:
+    if not isinstance(value, bytes):
+        return isinstance(value, bool | np.bool_ | list | tuple | dict | np.ndarray)
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
     return "" if value is None or value != value else str(value)  # NaN is the value that differs from itself
 
 
@@ -117,12 +153,10 @@ def _as_number(value: Any) -> float:
         return math.nan
 
 
-def _as_label(value: Any) -> str:
-    if isinstance(value, bool):
+def _plain_label(value: Any) -> Any:
+    if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return _as_text(value).strip()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_torn(value: str) -> bool:

@@ -118,10 +118,11 @@ def run(
     request, inputs, reporter = _asked(locals())
     from mipic_bench.plan import plan as make_plan
     from mipic_bench.progress import counted
-    from mipic_bench.sweep import sweep
+    from mipic_bench.sweep import sweep, tidy
 
     cells = make_plan(request, inputs)
     if all(cell.status == "done" for cell in cells):
+        tidy(cells, request)
         reporter.say(f"{counted(len(cells), 'cell')} done before: nothing to run")
         show(cells, request, inputs, as_json=as_json, draw=False)
         raise typer.Exit(0)

@@ -9,7 +9,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +121,11 @@ def _parsed(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
 
 
 def _read_csv(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
+    text = _decoded(path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        rows = [row for row in reader if row]
+        with _cells_up_to(len(text)):
+            rows = [row for row in reader if row]
     except csv.Error as error:
         raise UserError(
             str(path), f"line {reader.line_num} breaks the CSV rules: {error}", "look for an unclosed quote"
@@ -133,6 +136,17 @@ def _read_csv(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
     _check_header(path, header)
     _check_lengths(path, header, body)
     return header, list(zip(*body, strict=True)) if body else [()] * len(header)
+
+
+@contextmanager
+def _cells_up_to(size: int) -> Iterator[None]:
+    """Let the csv module read cells of so many characters; its limit holds for the whole process, so it is put back."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(size, before))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _read_parquet(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:

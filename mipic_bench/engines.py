@@ -22,7 +22,9 @@ from mipic_bench.run import write
 from mipic_bench.stopping import STOP
 
 _KILLED = "its process was killed from outside, most likely for want of memory: take fewer --jobs or a smaller batch"
-_inputs: list[Inputs] = []  # of the sweep that this worker process is in: corpora and tasks are loaded once
+_inputs: list[
+    tuple[Request, str, Inputs]
+] = []  # of the sweep that this worker is in: corpora and tasks are loaded once
 
 
 def here(
@@ -68,11 +70,15 @@ def on_cluster(cells: Sequence[Cell], request: Request, inputs: Inputs, locks: L
     try:
         futures = {}
         for cell in cells:
-            found = take(cell, locks) or standing(cell, request, inputs, begun)
+            if taken := take(cell, locks):
+                yield taken
+                continue
+            found = standing(cell, request, inputs, begun)
             if isinstance(found, Outcome):
+                locks.release(cell.run)
                 yield found
             else:
-                futures[client.submit(_remote, found, travelling(request), pure=False)] = cell.run
+                futures[client.submit(_remote, found, travelling(request), begun, pure=False)] = cell.run
         for future in import_module("distributed").as_completed(futures, loop=client.loop):
             run = futures.pop(future)
             outcome = _result(run, future)
@@ -119,25 +125,26 @@ def _alone(cell: Cell, request: Request, begun: str) -> Outcome:
 
 def _local(cell: Cell, request: Request, begun: str, threads: int) -> Outcome:
     """Run one cell in a worker process of this machine."""
-    stopping.heed()
+    stopping.heed(begun)
     torch.set_num_threads(threads)
     if request.device == "cuda" and (cards := torch.cuda.device_count()) > 1:
         ordinal = current_process().name.rpartition("-")[2]  # LokyProcess-3
         request = replace(request, device=f"cuda:{int(ordinal) % cards if ordinal.isdigit() else 0}")
     with Locks(request.results) as locks:
-        return attempt(cell, request, _inputs_of(request), Reporter(quiet=True), locks, begun)
+        return attempt(cell, request, _inputs_of(request, begun), Reporter(quiet=True), locks, begun)
 
 
-def _remote(cell: Cell, request: Request) -> Outcome:
+def _remote(cell: Cell, request: Request, begun: str) -> Outcome:
     """Run one cell on a cluster's worker; also inputs that it cannot read there are the cell's failure."""
-    outcome = isolated(cell.run, lambda: _inputs_of(request).folds)
-    return outcome if outcome.status == "failed" else compute_only(cell, request, _inputs_of(request))
+    outcome = isolated(cell.run, lambda: _inputs_of(request, begun).folds)
+    return outcome if outcome.status == "failed" else compute_only(cell, request, _inputs_of(request, begun))
 
 
-def _inputs_of(request: Request) -> Inputs:
-    if not _inputs or _inputs[0].request != request:
-        _inputs[:] = [Inputs(request)]
-    return _inputs[0]
+def _inputs_of(request: Request, begun: str) -> Inputs:
+    """Return what was loaded for this sweep; an earlier one's is not taken, for files may have changed since."""
+    if not _inputs or _inputs[0][:2] != (request, begun):
+        _inputs[:] = [(request, begun, Inputs(request))]
+    return _inputs[0][2]
 
 
 def _client(address: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mipic_bench import backbones, checkpoint, export, prompts, results
 from mipic_bench.asking import ask
+from mipic_bench.backbones.folder import prompts as prompts_of
 from mipic_bench.backbones.sources import ENTRIES, locate
 from mipic_bench.changes import difference
 from mipic_bench.errors import UserError
@@ -49,7 +50,7 @@ def evaluation(
     before = _prompts(place, prompt, query_prompt)
     loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
     labels = [text for text in (prompt, query_prompt) if text]
-    own = loaded.name + "".join(f"+{text if text.isidentifier() else 'prompt'}" for text in labels)
+    own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
     asked["dims"] = asked.get("dims") or _exported_dims(place)
     training = {"pooling": pooling, **(asked.pop("training", None) or {})}
     request = ask(
@@ -116,7 +117,7 @@ def _training(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prompts(place: Path | None, prompt: str | None, query_prompt: str | None) -> Prompts:
-    known = prompts.known(place) if place else {}
+    known = prompts_of(place) if place else {}
     every = prompts.find(prompt, known, "--prompt") if prompt else ""
     return Prompts(every, prompts.find(query_prompt, known, "--query-prompt") if query_prompt else None)
 

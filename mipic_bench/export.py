@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mipic_bench import backbones, checkpoint, mapping, model_card, results, views
+from mipic_bench import backbones, checkpoint, mapping, model_card, prompts, results, views
 from mipic_bench.backbones import Backbone
 from mipic_bench.backbones.loading import quiet
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.mapping import Affine
+from mipic_bench.prompts import Prompts
 from mipic_bench.results import Store
 from mipic_bench.shapes import Shape, served
 
@@ -75,6 +76,9 @@ def export(
     with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:
         written = Path(scratch) / "model"
         model = sentence_transformer(loaded, layer, maps, max_length, Path(scratch) / "cut")
+        if asked := record["identity"].get("prompts"):
+            model.prompts.update(prompts.table(Prompts(**asked)))
+            model.default_prompt_name = prompts.DOCUMENT
         with quiet():
             model.save(str(written), create_model_card=False)
         card = model_card.render(store, name, layer, dim, loaded, parameters(model), out.name)
@@ -176,7 +180,7 @@ def reference(run: str, record: Mapping[str, Any]) -> str:
             f"its backbone was the local folder '{place}', whose path is not recorded",
             "say where it is: --backbone FOLDER",
         )
-    return place if kind == "hub" and name not in backbones.known() else name
+    return place if kind == "hub" and name not in backbones.known() else str(record["backbone"].get("name", name))
 
 
 def sentence_transformer(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import commit
+from mipic_bench import commit, views
 from mipic_bench.embed import Embeddings
 from mipic_bench.errors import UserError, raise_all
 from mipic_bench.evaluators.funnel import funnel, problems
@@ -103,20 +103,19 @@ def tables(frame: pd.DataFrame) -> list[Any]:
 
 def _encoded(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter) -> Embeddings:
     """Read out the texts of some tasks; every width must be a prefix of the same vector."""
-    views = [] if cell.recipe.per_dim else read_part(cell, folds, request, inputs, reporter).views
-    if len(views) != 1:
+    read = [] if cell.recipe.per_dim else read_part(cell, folds, request, inputs, reporter).views
+    if len(read) != 1:
         what = f"{cell.recipe.method} has vectors of its own for each width"
         raise UserError(
             _WHERE, f"{what}; a funnel carries products from a prefix to a longer one", "take another method"
         )
-    return views[0].embeddings
+    return read[0].embeddings
 
 
 def _lines(
     cell: Cell, fold: Fold, embeddings: Embeddings, request: Request, funnels: Sequence[Stages]
 ) -> Iterator[dict[str, Any]]:
-    texts = [*fold.data.queries.values(), *fold.data.documents.values()]
-    own = request.prompts.view(embeddings, fold, texts)
+    own = request.prompts.view(embeddings, fold, views.texts_of(fold, request))
     for layer in cell.layers:
         for widths, kept in funnels:
             found = funnel(fold, own, layer, widths, kept)

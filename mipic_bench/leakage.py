@@ -11,9 +11,11 @@ import numpy as np
 
 from mipic_bench.corpora import Corpus
 from mipic_bench.errors import UserError
-from mipic_bench.tasks import Fold
+from mipic_bench.tasks import COLUMNS, Fold
 
-_DROPPED = re.compile(r"[\W_]+")  # punctuation, white space, symbols
+_DROPPED = re.compile(r"[\W_]+")  # punctuation, white space, symbols; marks too, see `_marks`
+# How the names of accents begin that NFKC could not join to their letter, and of what makes an emoji of a sign.
+_OVER_ANY_LETTER = ("COMBINING", "VARIATION SELECTOR")
 _ASCII_DROPPED = {code: None for code in range(128) if not chr(code).isalnum()}
 
 
@@ -26,7 +28,8 @@ class Leakage:
         rows: scored rows (retrieval: judgements).
         leaked_rows: rows with any text in the corpus (retrieval: whose query is in it).
         whole_rows: rows with every text in the corpus, in whatever rows of it.
-        paired_rows: rows whose two texts stand together in one row of the corpus, in either order.
+        paired_rows: rows whose two texts stand together in one row of the corpus, in either order; None when unknown,
+            because mteb keeps the pairs of its tasks to itself.
         exact_rows: rows with any text in the corpus letter for letter.
         texts: different texts of the scored rows (retrieval: queries and all documents).
         leaked_texts: those of them in the corpus.
@@ -37,7 +40,7 @@ class Leakage:
     rows: int
     leaked_rows: int
     whole_rows: int
-    paired_rows: int
+    paired_rows: int | None
     exact_rows: int
     texts: int
     leaked_texts: int
@@ -50,17 +53,32 @@ class Leakage:
     def sentence(self) -> str:
         """Say it in one line."""
         share = 100 * self.leaked_rows / max(self.rows, 1)
+        paired = "" if self.paired_rows is None else f" ({self.paired_rows} as the same pair)"
         return (
-            f"{self.leaked_rows} of {self.rows} scored rows ({share:.1f} %) have a text of {self.corpus} "
-            f"({self.paired_rows} as the same pair); {self.leaked_texts} of {self.texts} texts"
+            f"{self.leaked_rows} of {self.rows} scored rows ({share:.1f} %) have a text of {self.corpus}{paired}; "
+            f"{self.leaked_texts} of {self.texts} texts"
         )
 
 
 def normalized(text: str) -> str:
-    """Return a text with case, punctuation and white space taken away (NFKC, casefold); itself when nothing would be left."""
+    """Return a text with case, punctuation and white space taken away (NFKC, casefold); itself when nothing would be left.
+
+    Vowel signs and other marks of a script's own stay; accents that NFKC joins to no letter go.
+    """
     if text.isascii():
         return text.lower().translate(_ASCII_DROPPED) or text
-    return _DROPPED.sub("", unicodedata.normalize("NFKC", text).casefold()) or text
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _DROPPED.sub(lambda run: _marks(run[0]), folded) or text
+
+
+@lru_cache(maxsize=4096)
+def _marks(run: str) -> str:
+    """Return the marks of a script's own in a run of what is dropped: without its vowel signs, Hindi has other words."""
+    return "".join(
+        char
+        for char in run
+        if unicodedata.category(char) in ("Mn", "Mc") and not unicodedata.name(char, "").startswith(_OVER_ANY_LETTER)
+    )
 
 
 def leakage(corpus: Corpus, fold: Fold) -> Leakage:
@@ -71,6 +89,7 @@ def leakage(corpus: Corpus, fold: Fold) -> Leakage:
     found = np.array([[words[text] in index.near for text in row] for row in scored], dtype=bool)
     exact = np.array([any(text in index.exact for text in row) for row in scored], dtype=bool)
     paired = sum(len(row) == 2 and frozenset(words[text] for text in row) in index.pairs for row in scored)
+    of_pairs = "sentence1" in COLUMNS.get(fold.data.family, ())
     unique = set(words) | set(fold.data.documents.values())
     mask = np.asarray(found.any(axis=1))
     return Leakage(
@@ -78,7 +97,7 @@ def leakage(corpus: Corpus, fold: Fold) -> Leakage:
         rows=len(scored),
         leaked_rows=int(mask.sum()),
         whole_rows=int(found.all(axis=1).sum()),
-        paired_rows=paired,
+        paired_rows=None if of_pairs and "sentence1" not in fold.score.columns else paired,
         exact_rows=int(exact.sum()),
         texts=len(unique),
         leaked_texts=sum((words[text] if text in words else normalized(text)) in index.near for text in unique),

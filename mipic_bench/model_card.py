@@ -11,6 +11,7 @@ import pandas as pd
 
 from mipic_bench.backbones import Backbone
 from mipic_bench.backbones.sources import ENTRIES
+from mipic_bench.prompts import Prompts, table
 from mipic_bench.quality import METRIC_TITLE, View
 from mipic_bench.results import Store
 from mipic_bench.stats import MAIN_METRIC
@@ -180,6 +181,11 @@ def _scores_note(record: Mapping[str, Any], scores: Table | None) -> str:
 
 def _notes(record: Mapping[str, Any]) -> Iterator[Any]:
     """Yield what a reader of the scores should know: overlaps with the training data, and the tasks' own notes."""
+    if asked := record["identity"].get("prompts"):
+        for name, text in table(Prompts(**asked)).items():
+            yield plain(
+                f"scored with {json.dumps(text)} before every {name}; the model's table of prompts has it as '{name}'"
+            )
     for entry in record["scored"]:
         leaked = (entry.get("leakage") or {}).get("leaked_rows", 0)
         if leaked:

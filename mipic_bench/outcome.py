@@ -26,8 +26,7 @@ class FailedCellsError(RuntimeError):
 
 def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd.DataFrame:
     """Return the rows of what was asked for, of the cells that are finished."""
-    from mipic_bench.request import UNIT
-    from mipic_bench.results import read_rows
+    from mipic_bench.results import UNIT, read_rows
 
     rows = read_rows(request.results)
     kept = rows["precision"].isin(request.stored)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mipic_bench.errors import UserError
 
 _MOST_SEEDS = 1000
-_LARGEST_SEED = 2**31 - 1  # of 32 bits, which all generators tell apart
+LARGEST_SEED = 2**31 - 1  # of 32 bits, which all generators tell apart
 
 
 def pieces(values: Sequence[str] | None) -> list[str]:
@@ -37,9 +37,9 @@ def seeds(text: str) -> tuple[int, ...]:
         if not _whole(first) or (sign and not _whole(last)):
             raise UserError("--seeds", f"'{text}' is not a list of seeds", "write 0,1,2 or 0-4")
         low, high = int(first), int(last or first)
-        if not low <= high <= _LARGEST_SEED:
-            what = f"{low}-{high} falls" if low > high else f"{high} is above {_LARGEST_SEED}"
-            raise UserError("--seeds", what, f"write rising seeds of 0..{_LARGEST_SEED}, such as 0-4")
+        if not low <= high <= LARGEST_SEED:
+            what = f"{low}-{high} falls" if low > high else f"{high} is above {LARGEST_SEED}"
+            raise UserError("--seeds", what, f"write rising seeds of 0..{LARGEST_SEED}, such as 0-4")
         if high - low >= _MOST_SEEDS:
             raise UserError("--seeds", f"{low}-{high} are {high - low + 1} seeds", f"ask for at most {_MOST_SEEDS}")
         found += range(low, high + 1)

@@ -10,7 +10,7 @@ from mipic_bench import checkpoint, estimate, failures, locks, official, results
 from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
 from mipic_bench.recipe import Recipe, resolve
-from mipic_bench.request import Cell, Inputs, Request, check, unit_of
+from mipic_bench.request import Cell, Inputs, Request, check
 from mipic_bench.shapes import default_dims
 
 __all__ = ["plan", "refreshed"]
@@ -26,9 +26,24 @@ def plan(request: Request, inputs: Inputs) -> list[Cell]:
     store = results.read(request.results)
     failed = failures.read(request.results)
     unique = {cell.run: cell for cell in _cells(request, inputs)}  # two names may stand for one cell
+    _refuse_namesakes(list(unique.values()))
     cells = [_with_status(cell, request, inputs, store.runs, failed) for cell in unique.values()]
     records = [run.provenance for run in store.runs.values()]
     return [_with_prospects(cell, request, inputs, records) for cell in cells]
+
+
+def _refuse_namesakes(cells: Sequence[Cell]) -> None:
+    """Refuse different cells of one name: their rows could not be told apart, and a report would show one of them."""
+    first: dict[tuple[str, ...], Cell] = {}
+    for cell in cells:
+        other = first.setdefault(tuple(cell.labels.values()), cell)
+        if other is not cell:
+            corpora = cell.corpus_asked != other.corpus_asked
+            ours, theirs = ((one.corpus_asked if corpora else one.backbone) for one in (cell, other))
+            what = f"{theirs} and {ours} are both called {cell.corpus if corpora else cell.backbone_name}"
+            raise UserError(
+                "--corpus" if corpora else "--backbone", what, "rename one, or give each --results of its own"
+            )
 
 
 def refreshed(cell: Cell, request: Request, inputs: Inputs) -> Cell:
@@ -169,7 +184,7 @@ def _refusal(cell: Cell, inputs: Inputs) -> str:
 
 def _missing(cell: Cell, request: Request, inputs: Inputs, run: results.Run) -> dict[str, str]:
     """Return the tasks a finished run lacks, and why: not scored, budgets not scored, data or scorer changed."""
-    scored = {unit_of(entry): entry for entry in run.provenance["scored"]}
+    scored = results.units(run.provenance)
     missing = {}
     for name, fold in inputs.folds.items():
         entry = scored.get((name, fold.split, inputs.protocol_of(fold)))

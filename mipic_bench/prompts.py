@@ -1,13 +1,14 @@
 """Prompts: what a model wants to read before a text, as "query: " of E5; retrieval queries may have one of their own."""
 
-import json
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from mipic_bench.embed import Embeddings
 from mipic_bench.errors import UserError
 from mipic_bench.tasks import Fold
+
+QUERY, DOCUMENT = "query", "document"
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Prompts:
         return (f"{both} documents are also queries and were read with the queries' prompt",) if both else ()
 
 
-def known(folder: Path) -> dict[str, str]:
-    """Return the prompts that a sentence-transformers folder names, name -> text."""
-    path = folder / "config_sentence_transformers.json"
-    if not path.is_file():
-        return {}
-    prompts = json.loads(path.read_text(encoding="utf-8")).get("prompts") or {}
-    return {str(name): str(text) for name, text in prompts.items() if text}
+def short(text: str) -> str:
+    """Return what a prompt that has no name is called in rows: another text, another name."""
+    return f"prompt-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def table(asked: Prompts) -> dict[str, str]:
+    """Return prompts as sentence-transformers names them; `DOCUMENT` is the one before every text."""
+    return {QUERY: asked.text if asked.query is None else asked.query, DOCUMENT: asked.text}
 
 
 def find(prompt: str, names: dict[str, str], option: str) -> str:

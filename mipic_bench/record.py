@@ -7,10 +7,11 @@ from typing import Any
 from mipic_bench import leakage, official, provenance
 from mipic_bench.backbones import Backbone
 from mipic_bench.evaluators import Score
-from mipic_bench.request import Cell, Inputs, Request, unit_of
+from mipic_bench.request import Cell, Inputs, Request
+from mipic_bench.results import holds, joined_entry, joined_training, unit_of
 from mipic_bench.tasks import Fold
 
-RETRAINED = "scored on a second training of the run, whose weights are not bit for bit those of the first"
+RETRAINED = "scored on a second training of the run: other rows of it are of weights that are not bit for bit these"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def record_of(
     """
     recipe = cell.recipe
     told = {"title": recipe.title, "source": recipe.source, "deviations": recipe.deviations}
-    known = {"source": backbone.source, "licence": backbone.licence}
+    known = {"name": backbone.name, "source": backbone.source, "licence": backbone.licence}
     return {
         "key": cell.key,
         "cell": cell.labels,
@@ -84,7 +85,7 @@ def _entry(cell: Cell, item: Scored, request: Request, inputs: Inputs, training:
         found = leakage.leakage(inputs.corpus(cell.corpus_asked), inputs.whole[data.name])
         entry["leakage"] = found.counts()
     if cell.recipe.trains:
-        entry["weights"] = training["weights"]
+        entry |= {name: training[name] for name in ("weights", "weights_by_dim") if name in training}
     return entry
 
 
@@ -110,22 +111,23 @@ def together(trainings: Sequence[dict[str, Any]], widths: Sequence[int | None]) 
     }
 
 
-def holds(entry: Mapping[str, Any], fresh: Mapping[str, Any] | None) -> bool:
-    """Say whether what was scored before still holds beside what was scored now."""
-    same = ("digest", "evaluator_version")
-    return fresh is None or all(entry[name] == fresh[name] for name in same)
-
-
 def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of a run that was added to: every task that was ever scored, at all its budgets."""
-    entries = {unit_of(entry): entry for entry in old["scored"]}
-    for entry in new["scored"]:
-        before = entries.get(unit_of(entry))
-        if entry.get("weights") != old["training"].get("weights"):
+    # runs of earlier versions have the weights of each width in their training alone
+    told = {name: value for name, value in old["training"].items() if name == "weights_by_dim"}
+    entries = {unit_of(entry): {**told, **entry} for entry in old["scored"]}
+    fresh = {unit_of(entry): entry for entry in new["scored"]}
+    kept = {unit: entry for unit, entry in entries.items() if holds(entry, fresh.get(unit))}
+    for unit, entry in fresh.items():
+        if any(_other_weights(entry, before) for before in kept.values()):
             entry = {**entry, "notes": [*entry["notes"], RETRAINED]}
-        if before is not None and holds(before, entry):
-            wider = {name: sorted({*before[name], *entry[name]}) for name in ("layers", "dims", "precisions")}
-            entry = {**entry, **wider, "notes": list(dict.fromkeys([*before["notes"], *entry["notes"]]))}
-        entries[unit_of(entry)] = entry
+        entries[unit] = joined_entry(kept[unit], entry) if unit in kept else entry
     slower = max(old.get("scoring_seconds") or 0.0, new["scoring_seconds"])
-    return {**new, "scored": list(entries.values()), "scoring_seconds": slower}
+    training = joined_training(old["training"], new["training"])
+    return {**new, "training": training, "scored": list(entries.values()), "scoring_seconds": slower}
+
+
+def _other_weights(entry: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Say whether two tasks were scored on different weights: of the run, or of a width that both have a model for."""
+    now, then = (one.get("weights_by_dim") or {"": one.get("weights")} for one in (entry, before))
+    return any(now[width] != then[width] for width in now.keys() & then.keys())

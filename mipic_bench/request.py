@@ -17,12 +17,6 @@ from mipic_bench.recipe import Recipe, Resolved
 from mipic_bench.shapes import served
 
 LAST = "@last"  # behind a precision: at the last layer alone
-UNIT = ["task", "split", "protocol"]  # what is scored as one piece of work, at any number of budgets
-
-
-def unit_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is scored as one piece of work: the values of `UNIT`."""
-    return tuple(str(entry[name]) for name in UNIT)
 
 
 @dataclass(frozen=True)

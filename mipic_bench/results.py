@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from . import commit, packed
@@ -27,17 +28,22 @@ __all__ = [
     "BrokenRun",
     "Run",
     "Store",
+    "holds",
+    "joined_entry",
+    "joined_training",
     "read",
     "read_finished",
     "read_provenance",
     "read_rows",
     "read_run",
     "run_name",
+    "units",
     "warned",
     "write_run",
 ]
 
 RUNS = "runs"
+UNIT = ("task", "split", "protocol")  # what is scored as one piece of work, at any number of budgets
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and ".json.next.tmp" must fit behind it
 _LONGEST_PART = 48
 _UNSAFE = re.compile(r"^\.+|[^A-Za-z0-9._=+@,-]+")
@@ -114,7 +120,8 @@ def read(results: Path) -> Store:
     """Read and verify every finished run of a results folder, loose and packed; a folder that is not there is empty.
 
     A run that is loose and packed stands once: the loose one if it has every number of the packed one (rows were added
-    since), else the packed one, and that is told. The first of two packs, by file name, stands for both.
+    since) but those of tasks that it scored anew, else the packed one, and that is told. The first of two packs, by file
+    name, stands for both.
     """
     packs, found = packed.read_all(results)
     names = _names(results)
@@ -159,6 +166,41 @@ def warned(store: Store) -> Store:
     for problem in store.problems:
         warnings.warn(str(problem), BrokenRun, stacklevel=3)
     return store
+
+
+def units(provenance: Mapping[str, Any]) -> dict[tuple[str, ...], Mapping[str, Any]]:
+    """Return what a provenance says of each task that was scored, by task, split and protocol."""
+    return {unit_of(entry): entry for entry in provenance.get("scored") or ()}
+
+
+def unit_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is scored as one piece of work: the values of `UNIT`."""
+    return tuple(str(entry.get(name)) for name in UNIT)
+
+
+def holds(entry: Mapping[str, Any], fresh: Mapping[str, Any] | None) -> bool:
+    """Say whether what was scored before still holds beside what was scored now: the same data, the same scorer."""
+    same = ("digest", "evaluator_version")
+    return fresh is None or all(entry.get(name) == fresh.get(name) for name in same)
+
+
+def joined_entry(before: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of a task that was scored in two goes: all budgets and notes, the weights of its first rows."""
+    wider = {name: sorted({*before[name], *entry[name]}) for name in ("layers", "dims", "precisions")}
+    first = {name: before[name] for name in ("weights",) if name in before}
+    notes = list(dict.fromkeys([*before["notes"], *entry["notes"]]))
+    return {**entry, **wider, **first, **_by_dim(entry, before), "notes": notes}
+
+
+def joined_training(before: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a run's last training; widths that have a model of an earlier one keep its digest."""
+    return {**training, **_by_dim(before, training)}
+
+
+def _by_dim(less: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weights of every width that one of two records has; the second counts. Nothing without any."""
+    both = {**(less.get("weights_by_dim") or {}), **(more.get("weights_by_dim") or {})}
+    return {"weights_by_dim": {dim: both[dim] for dim in sorted(both, key=int)}} if both else {}
 
 
 def _names(results: Path, name: str | None = None) -> set[str]:
@@ -207,11 +249,21 @@ def _standing(loose: Run | UserError | None, pack: Run | None) -> tuple[Run | No
     """Choose between the loose and the packed copy of a run: what stands, and what is to be told."""
     if isinstance(loose, UserError):
         return pack, loose
-    if loose is None or pack is None or covers(loose.rows, pack.rows):
+    if loose is None or pack is None or covers(loose.rows, _in_force(pack, loose)):
         return loose or pack, None
     name = pack.provenance["run"]
     what = f"the loose copy lacks numbers that the packed one has ({len(loose.rows)} rows against {len(pack.rows)})"
     return pack, UserError(f"run {name}", what, f"the packed one was taken; delete {RUNS}/{name}.csv and .json")
+
+
+def _in_force(pack: Run, loose: Run) -> pd.DataFrame:
+    """Return the packed rows without those of tasks that the loose copy scored anew, on other data or by another scorer."""
+    if str(loose.provenance.get("created", "")) < str(pack.provenance.get("created", "")):
+        return pack.rows  # a newer pack was laid beside it: what differs was scored anew in the pack
+    fresh = units(loose.provenance)
+    anew = {unit for unit, entry in units(pack.provenance).items() if not holds(entry, fresh.get(unit))}
+    of = pack.rows[list(UNIT)].itertuples(index=False, name=None)
+    return pack.rows[np.array([unit not in anew for unit in of], dtype=bool)]
 
 
 def _safe(part: str) -> str:

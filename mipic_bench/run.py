@@ -15,8 +15,8 @@ from mipic_bench.backbones import Backbone
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Score
 from mipic_bench.progress import Reporter
-from mipic_bench.record import Scored, holds, joined, record_of, together
-from mipic_bench.request import UNIT, Cell, Inputs, Request, unit_of
+from mipic_bench.record import Scored, joined, record_of, together
+from mipic_bench.request import Cell, Inputs, Request
 from mipic_bench.rows import IDENTITY, typed, union
 from mipic_bench.stopping import STOP
 from mipic_bench.tasks import Fold
@@ -153,9 +153,11 @@ def write(finished: Finished, folder: Path) -> pd.DataFrame:
     if old is None:
         rows, record = finished.rows, finished.record
     else:
-        fresh = {unit_of(entry): entry for entry in finished.record["scored"]}
-        stale = [entry for entry in old.provenance["scored"] if not holds(entry, fresh.get(unit_of(entry)))]
-        kept = _without(old.rows, UNIT, [unit_of(entry) for entry in stale])
+        fresh = results.units(finished.record)
+        stale = [
+            entry for entry in old.provenance["scored"] if not results.holds(entry, fresh.get(results.unit_of(entry)))
+        ]
+        kept = _without(old.rows, results.UNIT, [results.unit_of(entry) for entry in stale])
         # a number that holds stays as it is: scored again beside other texts and widths it could differ in its last digit
         added = _without(typed(finished.rows), IDENTITY, list(kept[list(IDENTITY)].itertuples(index=False, name=None)))
         rows, record = union(kept, added), joined(old.provenance, finished.record)

@@ -20,6 +20,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal = 0
+        self.sweep = ""  # that a worker process works for
 
     def requested(self) -> bool:
         """Say whether the work is to stop."""
@@ -62,8 +63,14 @@ def listening(on_first: Callable[[int], None], on_second: Callable[[], None]) ->
         STOP.signal = 0
 
 
-def heed() -> None:
-    """Let a worker process only note a signal: the process that started it decides how all of them end."""
+def heed(sweep: str) -> None:
+    """Let a worker process only note a signal: the process that started it decides how all of them end.
+
+    Args:
+        sweep: when it began. A worker outlives its sweep, and a signal of an earlier one does not stop the next.
+    """
+    if STOP.sweep != sweep:
+        STOP.sweep, STOP.signal = sweep, 0
 
     def note(number: int, _frame: FrameType | None) -> None:
         STOP.signal = number

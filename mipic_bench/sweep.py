@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import sleep
 
-from mipic_bench import engines, failures
+from mipic_bench import checkpoint, engines, failures
 from mipic_bench.attempts import Outcome
 from mipic_bench.locks import Locks
 from mipic_bench.progress import Reporter, counted
@@ -25,8 +25,8 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 all well, 1 some cells failed, 128 + signal when stopped."""
-        return 128 + self.signal if self.signal else int(bool(self.failed))
+        """0 all well, 1 some cells failed or were not reached, 128 + signal when stopped."""
+        return 128 + self.signal if self.signal else int(bool(self.failed or self.counts["not finished"]))
 
     def add(self, outcome: Outcome) -> None:
         """Count what became of a cell."""
@@ -55,6 +55,7 @@ def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Rep
     Raises:
         UserError: the results folder cannot be written to, or the cluster cannot be reached.
     """
+    tidy(cells, request)
     summary = Summary(Counter(cell.status for cell in cells if cell.over))
     todo = [cell for cell in cells if not cell.over]
     for cell in cells:
@@ -71,6 +72,12 @@ def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Rep
         if rest := len(cells) - sum(summary.counts.values()):
             summary.counts["not finished"] = rest
     return summary
+
+
+def tidy(cells: Sequence[Cell], request: Request) -> None:
+    """Take away checkpoints of trainings that are done: a process may have been killed just before it did."""
+    for part in (part for cell in cells if cell.status == "done" for part in cell.parts):
+        checkpoint.remove(request.results / checkpoint.UNFINISHED / part.folder)
 
 
 def _run_all(

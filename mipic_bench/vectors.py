@@ -27,14 +27,19 @@ _DAY = 86400  # seconds
 
 
 def allocate(layers: Sequence[int], shape: tuple[int, int]) -> dict[int, np.ndarray]:
-    """Return one float32 array per layer; in an unnamed file where all of them together are large."""
-    if len(layers) * shape[0] * shape[1] * 4 <= LARGE:
-        return {layer: np.empty(shape, np.float32) for layer in layers}
-    arrays: dict[int, np.ndarray] = {}
-    for layer in layers:
-        with tempfile.TemporaryFile() as file:  # the mapping keeps it; the disk has it back when the array goes
-            arrays[layer] = np.memmap(file, np.float32, "w+", shape=shape)
-    return arrays
+    """Return one float32 array per layer; in an unnamed file where all of them together are large and the disk has room."""
+    large = len(layers) * shape[0] * shape[1] * 4 > LARGE
+    return {layer: _mapped(shape) if large else np.empty(shape, np.float32) for layer in layers}
+
+
+def _mapped(shape: tuple[int, int]) -> np.ndarray:
+    with tempfile.TemporaryFile() as file:  # the mapping keeps it; the disk has it back when the array goes
+        if hasattr(os, "posix_fallocate"):
+            try:  # a page that the disk has no room for would end the process
+                os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
+            except OSError:
+                return np.empty(shape, np.float32)
+        return np.memmap(file, np.float32, "w+", shape=shape)
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,7 @@ class Kept:
             names = np.frombuffer(b"".join(_name(texts[row]) for row in rows), np.uint8).reshape(len(rows), -1)
             np.save(building / NAMES, names, allow_pickle=False)
             for layer, array in arrays.items():
-                shape = (len(rows), array.shape[1])
-                kept = np.lib.format.open_memmap(building / _file(layer), "w+", np.float32, shape)
-                for start in range(0, len(rows), _CHUNK):
-                    kept[start : start + _CHUNK] = array[rows[start : start + _CHUNK]]
-                kept.flush()
+                _save(building / _file(layer), array, rows)
             digests = {path.name: file_sha256(path) for path in building.iterdir()}
             head = {"format": FORMAT, "key": self.key, "sha256": digests}
             commit.write(building / MARK, (json.dumps(head, indent=1) + "\n").encode())
@@ -129,6 +130,21 @@ class Kept:
 
 def _name(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+
+
+def _save(path: Path, array: np.ndarray, rows: np.ndarray) -> None:
+    """Write some rows of an array as a .npy file. Written, not mapped: a full disk is then an error and not a signal.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    with path.open("wb") as file:
+        head = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), array.shape[1])}
+        np.lib.format.write_array_header_1_0(file, head)
+        for start in range(0, len(rows), _CHUNK):
+            file.write(array[rows[start : start + _CHUNK]].astype("<f4").tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _file(layer: int) -> str:

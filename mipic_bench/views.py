@@ -101,6 +101,7 @@ def _kept_vectors(backbone: Backbone, max_length: int, request: Request, reporte
         request.results,
         reporter.say,
         weights=checkpoint.weights_digest(backbone.model),
+        backbone=backbone.weights_digest,
         tokenizer=backbone.tokenizer_digest,
         readout=vars(backbone.readout),
         max_length=max_length,

@@ -166,6 +166,21 @@ def test_digests_are_remembered_and_can_be_verified(folder, tmp_path, monkeypatc
     assert digests.weights_digest(folder) == first
 
 
+def test_another_configuration_is_another_backbone(folder, tmp_path):
+    before, numbers = backbones.card(str(folder)).weights_digest, []
+    for key, value in {"hidden_act": "relu", "num_attention_heads": 2, "attention_probs_dropout_prob": 0.3}.items():
+        config = json.loads((folder / "config.json").read_text())
+        assert config[key] != value
+        (folder / "config.json").write_text(json.dumps(config | {key: value, "transformers_version": "0"}))
+        numbers.append(backbones.card(str(folder)).weights_digest)
+        assert backbones.load(str(folder)).weights_digest == numbers[-1]
+    assert len({before, *numbers}) == 4
+    (folder / "config.json").write_text(
+        json.dumps(config | {key: value, "transformers_version": "9", "dtype": "bfloat16"})
+    )
+    assert backbones.card(str(folder)).weights_digest == numbers[-1]
+
+
 def test_a_plan_trusts_what_is_remembered_unless_it_is_to_verify(folder, tmp_path):
     asked = Request(methods=tuple(find(["pretrained"])), backbones=(str(folder),), tasks=("toy-sts",), results=tmp_path)
 
@@ -225,6 +240,22 @@ def test_a_sentence_transformers_folder_names_its_pooling(folder, config, poolin
     assert backbone.notes == ("its Dense module is not applied", "its own prompts (query) are not added to texts")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("modules.json", b'[{"idx": 0,\n', r"not JSON: .* line 2 column 1"),
+        ("modules.json", b"{}", "it holds a dict, a list is due"),
+        ("modules.json", b'[{"idx": 0}]', "a module in it has no type or no path"),
+        ("1_Pooling/config.json", b"\xff\xfe", "not JSON: .* position 0"),
+        ("config_sentence_transformers.json", b"", r"not JSON: .* line 1 column 1"),
+    ],
+)
+def test_a_broken_file_of_a_sentence_transformers_folder_is_told(folder, name, content, told):
+    (folder / "1_Pooling").mkdir()
+    (folder / name).write_bytes(content)
+    assert refused(folder, told).where == str(folder / name)
+
+
 def refused(name, match, **options):
     with pytest.raises(UserError, match=match) as caught:
         load(str(name), **options)
@@ -262,6 +293,19 @@ def test_damaged_weights_are_refused(folder):
     assert "git lfs" in refused(folder, "not a safetensors file").fix
     weights.write_bytes(b"")
     refused(folder, "not a safetensors file")
+
+
+def test_an_index_that_is_broken_or_names_shards_that_are_not_there_is_told(folder):
+    index = folder / "model.safetensors.index.json"
+    shards = {"a": "model.safetensors", "b": "model-2.safetensors", "c": "model-3.safetensors"}
+    index.write_text(json.dumps({"weight_map": shards}))
+    told = refused(folder, "2 of 3 files named in .* are missing: 'model-2.safetensors', 'model-3.safetensors'")
+    assert told.fix == "download it again"
+    for content in ("{", "{}", "[]", '{"weight_map": 3}'):
+        index.write_text(content)
+        refused(folder, "index.json is not an index of weights")
+    index.write_text('{"weight_map": {"a": "model.safetensors"}}')
+    assert digests.weight_files(folder) == [folder / "model.safetensors"]
 
 
 def test_weights_that_do_not_fit_the_model_are_refused(folder):

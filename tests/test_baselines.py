@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -119,6 +120,16 @@ def test_a_results_folder_is_a_baseline_with_means_over_seeds(tmp_path):
     assert run["value"].tolist() == [0.7, 0.7] and run["task"].tolist() == ["toy_sts", "NA"]
     (tmp_path / "empty" / "runs").mkdir(parents=True)
     assert "no finished run" in told(tmp_path / "empty")
+
+
+def test_a_seed_without_a_value_leaves_no_mean(tmp_path):
+    for seed, value in enumerate((0.5, 0.7, np.nan)):
+        name = results.run_name("mipic", "minilm", "toy", seed, "k")
+        rows = make_rows(name, dims=[8], value=0.5, seed=seed)
+        rows.loc[rows["task"] == "toy_sts", "value"] = value  # the other task has a value from every seed
+        results.write_run(tmp_path / "theirs", name, rows, {})
+    frame = baselines.load([tmp_path / "theirs"]).set_index("task")
+    assert np.isnan(frame.loc["toy_sts", "value"]) and frame.loc["NA", "value"] == pytest.approx(0.5)
 
 
 CELLS = st.one_of(

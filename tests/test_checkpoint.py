@@ -1,6 +1,7 @@
 """Checkpoints: what is read is what was written, whole or not at all; a resumed training ends in the same weights."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -133,6 +134,17 @@ def test_a_damaged_checkpoint_is_told_and_training_starts_anew(tmp_path):
     found, history = training(checkpoint.Saver(tmp_path, every=3600.0, warn=said.append), max_steps=4)
     assert (found, history.steps) == (expected, 4)
     assert "damaged" in said[0]
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_told_and_training_starts_anew(tmp_path, monkeypatch):
+    """On the CPU the embedding table is trained by its used rows, on a card whole; neither takes the other's weights."""
+    told = []
+    with pytest.raises(CutOffError):
+        training(checkpoint.Saver(tmp_path, every=0), "mrl", stop_after=4)
+    monkeypatch.setattr(trainer, "only_used_rows", lambda *_: nullcontext())
+    digest, history = training(checkpoint.Saver(tmp_path, every=0, warn=told.append), "mrl")
+    assert len(told) == 1 and "starts anew" in told[0]
+    assert history.steps == 8 and digest == training(method="mrl")[0]
 
 
 def test_a_full_disk_is_told_and_does_not_end_the_training(tmp_path):

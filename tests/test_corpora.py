@@ -97,6 +97,23 @@ def test_bad_corpora_are_refused(tmp_path, header, rows, told):
     fails("bad", tmp_path, str(tmp_path / "bad" / "train.csv"), told)
 
 
+def test_a_column_renamed_to_one_that_is_there_is_told(tmp_path):
+    write_csv(tmp_path / "mine" / "train.csv", ["body", "text"], [["one", "x"], ["two", "y"], ["three", "z"]])
+    (tmp_path / "mine" / "task.toml").write_text('[columns]\nbody = "text"', encoding="utf-8")
+    fails("mine", tmp_path, "train.csv", "'body' and 'text' would both be the column 'text'")
+    (tmp_path / "mine" / "task.toml").write_text("[columns]\nbody = 3", encoding="utf-8")
+    fails("mine", tmp_path, "task.toml", "[columns] body is 3, not text")
+
+
+def test_text_is_never_made_of_what_is_not(tmp_path):
+    pd.DataFrame({"text": [b"hello", "grüße".encode()]}).to_parquet(tmp_path / "a.parquet")
+    assert list(corpora.load(str(tmp_path / "a.parquet")).columns["anchor"]) == ["hello", "grüße"]
+    pd.DataFrame({"text": [b"hello", b"caf\xe9"]}).to_parquet(tmp_path / "b.parquet")
+    fails(str(tmp_path / "b.parquet"), None, r"'text' holds bytes that are not UTF-8 in row 2 (found b'caf\xe9')")
+    (tmp_path / "c.jsonl").write_text('{"text": "one"}\n{"text": ["two", "three"]}\n', encoding="utf-8")
+    fails(str(tmp_path / "c.jsonl"), None, "'text' holds a list, not text, in row 2 (found ['two', 'three'])")
+
+
 def test_an_unknown_corpus_has_its_close_names(tmp_path):
     write_csv(tmp_path / "union" / "train.csv", ["text"], [["one"], ["two"]])
     fails("unoin", tmp_path, "unknown corpus 'unoin'", "did you mean union")

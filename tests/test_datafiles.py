@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pandas as pd
@@ -61,6 +62,17 @@ def test_a_broken_file_is_told_with_its_place(tmp_path, name, content, told):
     assert error.value.fix
 
 
+def test_a_cell_may_be_as_long_as_its_file(tmp_path):
+    path, before = tmp_path / "a.csv", csv.field_size_limit()
+    path.write_text(f"text\n{'word ' * 30_000}\nshort\n", encoding="utf-8")
+    assert [len(text) for text in datafiles.read(path)["text"]] == [150_000, 5]
+    assert csv.field_size_limit() == before
+    path.write_text(f'text\n"{"word " * 30_000}\nshort\n', encoding="utf-8")
+    with pytest.raises(UserError, match="look for an unclosed quote"):
+        datafiles.read(path)
+    assert csv.field_size_limit() == before
+
+
 def test_a_missing_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         datafiles.read(tmp_path / "none.csv")
@@ -100,6 +112,22 @@ def test_empty_and_torn_texts_are_refused():
         checks.texts(pd.DataFrame({"text": pd.Series(["a", " \t", None], dtype=object)}), "text", "f.csv")
     with pytest.raises(UserError, match="half of a surrogate pair in row 1"):
         checks.texts(pd.DataFrame({"text": pd.Series([json.loads(r'"\ud800"'), "b"], dtype=object)}), "text", "f.csv")
+
+
+@pytest.mark.parametrize("value", [["a"], ("a",), {"a": 1}, True, b"\xe9"])
+def test_cells_that_are_not_text_are_refused(value):
+    frame = pd.DataFrame({"text": pd.Series(["a", 12, value], dtype=object)})
+    with pytest.raises(UserError, match=r"'text' holds .* in row 3 \(found .*\)") as error:
+        checks.texts(frame, "text", "f")
+    assert repr(value) in error.value.what
+    assert checks.texts(frame[:2], "text", "f") == ["a", "12"]
+
+
+def test_labels_that_are_lists_are_refused():
+    frame = pd.DataFrame({"label": pd.Series([["x", "y"], b"z"], dtype=object)})
+    with pytest.raises(UserError, match="'label' holds a list, not text, in row 1"):
+        checks.labels(frame, "label", "f")
+    assert checks.labels(frame[1:], "label", "f") == ["z"]
 
 
 def test_labels_are_the_same_whatever_type_they_were_stored_as():

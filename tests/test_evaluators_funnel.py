@@ -128,6 +128,14 @@ def test_the_command_searches_prints_and_writes(searched, tmp_path):
     assert not (tmp_path / "results" / "runs").exists()  # what it finds are no rows
 
 
+def test_queries_of_other_splits_are_not_looked_up(searched, tmp_path):
+    judged = {"test": [("q0", "d0", 1), ("q1", "d1", 1)], "dev": [("q2", "d2", 1), ("q0", "d1", 1)]}
+    write_beir(tmp_path / "data" / "found", judged)
+    answer = searched("--funnel", "8:2,64", "--prompt", "passage: ", "--query-prompt", "query: ", "--json")
+    assert answer.code == 0, answer.err
+    assert set(pd.DataFrame(json.loads(answer.out))["n"]) == {2}
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -238,6 +238,7 @@ def test_how_much_of_an_official_task_was_trained_on_is_counted(tmp_path):
     [record] = results.read(asked.results).provenance().values()
     counted = record["scored"][0]["leakage"]
     assert (counted["leaked_rows"], counted["rows"]) == (8, 12)  # of its texts: mteb keeps its pairs to itself
+    assert counted["paired_rows"] is None  # four rows of its own pairs were trained on: 0 would be wrong
     with pytest.raises(UserError, match="mteb scores mteb:STS12 whole"):
         planned(replace(asked, exclude_leaked=True))
 

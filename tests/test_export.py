@@ -259,6 +259,22 @@ def test_an_export_can_be_scored_again(folder_of_runs, tmp_path):
     np.testing.assert_allclose(ours(again, 2, 16), ours(backbones.load("tiny"), 2, 16), atol=1e-6)
 
 
+def test_prompts_that_were_scored_are_the_exports_own(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    from mipic_bench.evaluating import evaluation
+
+    about = {"name": "mine", "prompt": "text: ", "query_prompt": "ask: ", "results": tmp_path / "results"}
+    request, inputs, [cell] = evaluation("tiny", named=["toy-sts"], dims=(8, 64), layers=(4,), dtype="float32", **about)
+    run_cell(cell, request, inputs, Reporter(quiet=True))
+    out = export(tmp_path / "results", cell.run, 4, 64, tmp_path / "out")
+    model = SentenceTransformer(str(out), device="cpu")
+    plain = model.encode(["text: a", "ask: a"], prompt="")
+    np.testing.assert_allclose(model.encode(["a"])[0], plain[0], atol=1e-6)
+    np.testing.assert_allclose(model.encode_query(["a"])[0], plain[1], atol=1e-6)
+    assert "before every query" in (out / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("run", "layer", "dim", "words"),
     [

@@ -1,6 +1,7 @@
 """Overlap of a corpus with what is scored."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from mipic_bench import corpora, results, tasks
 from mipic_bench.errors import UserError
 from mipic_bench.leakage import excluded, leakage, normalized
 from mipic_bench.methods import find
+from mipic_bench.report.leakage import Leakage
+from mipic_bench.tables import MISSING
 
 
 def corpus_of(tmp_path, header, rows):
@@ -34,6 +37,36 @@ def fold_of(tmp_path, rows):
     ],
 )
 def test_near_exact_texts_are_equal_when_normalized(first, second):
+    assert normalized(first) == normalized(second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("किताब", "कतब"),  # Hindi: a book, and two letters less
+        ("की", "के"),  # Hindi: of, feminine and masculine
+        ("কি", "কী"),  # Bengali: whether, and what
+        ("தமிழ்", "தமிழா"),  # Tamil
+        ("ไม่", "ไม้"),  # Thai: not, and wood
+    ],
+)
+def test_vowel_signs_tell_words_apart(first, second):
+    assert normalized(first) != normalized(second)
+    assert normalized(f"  {first}, {first}!") == normalized(f"{first} {first}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("I love it ❤\ufe0f!", "i love it"),  # what makes a heart an emoji
+        ("1\ufe0f\u20e3 first", "1 first"),
+        ("don´t", "don't"),  # NFKC makes a space and an accent of it
+        ("cafe\u0301", "café"),
+        ("x\u0302 = 2", "x=2"),
+        ("İstanbul", "Istanbul"),
+    ],
+)
+def test_accents_and_emojis_of_english_text_go_as_ever(first, second):
     assert normalized(first) == normalized(second)
 
 
@@ -61,6 +94,8 @@ def test_rows_texts_and_pairs_are_counted(tmp_path):
     assert (found.texts, found.leaked_texts) == (7, 4)
     assert "mask" not in found.counts()
     assert "3 of 4 scored rows (75.0 %)" in found.sentence()
+    assert "(1 as the same pair)" in found.sentence()
+    assert "pair" not in replace(found, paired_rows=None).sentence()
 
 
 def test_a_clean_corpus_leaves_everything(tmp_path):
@@ -142,6 +177,18 @@ def test_a_run_leaves_leaked_rows_out_as_a_protocol_of_its_own(tmp_path):
         if "leakage" in entry
     ]
     assert counted == [counted[0]] * 2 and counted[0] > 0  # of the whole split, whatever was left out of it
+
+
+def test_the_report_leaves_pairs_that_were_not_counted_empty():
+    counts = {"rows": 4, "leaked_rows": 2, "exact_rows": 1, "leaked_texts": 2, "texts": 8}
+    scored = [
+        {"family": "sts", "task": name, "split": "test", "leakage": {**counts, "paired_rows": paired}}
+        for name, paired in (("mteb:STS12", None), ("sts12", 1))
+    ]
+    view = SimpleNamespace(provenance={"run": {"cell": {"corpus": "toy"}, "scored": scored}})
+    [_, shown] = Leakage().blocks(SimpleNamespace(view=view))
+    assert [line.split(",")[-3] for line in shown.table.csv().splitlines()] == ["paired_rows", "", "1"]
+    assert [cells[8] for cells in shown.table.cells] == [MISSING, "1"]
 
 
 def test_leaked_rows_of_several_corpora_at_once_are_refused(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from small_sweeps import SMALL, files, planned, request, swept, write, write_data
 
 from mipic_bench import backbones, checkpoint, estimate, evaluators, failures, results, trainer
+from mipic_bench.backbones import tiny
 from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.sts import Sts
@@ -89,6 +90,22 @@ def test_a_term_that_came_or_went_is_named():
     assert difference({"recipe": {"dims": [1, 2]}}, {"recipe": {"dims": (1, 2)}}) == ""
 
 
+def test_two_corpora_or_backbones_of_one_name_are_refused(asked):
+    for folder, word in (("a", "one"), ("b", "two")):
+        write(asked.data.parent / folder / "train.csv", ("text",), [(f"{word} {number}",) for number in range(9)])
+    both = tuple(str(asked.data.parent / folder / "train.csv") for folder in ("a", "b"))
+    with pytest.raises(UserError, match=f"{both[0]} and {both[1]} are both called train"):
+        planned(replace(asked, corpora=both))
+    for number, folder in enumerate(("x/one/mine", "y/one/mine")):
+        model = tiny.model()
+        model.embeddings.word_embeddings.weight.data[5] += number
+        model.save_pretrained(asked.data.parent / folder)
+        tiny.tokenizer().save_pretrained(asked.data.parent / folder)
+    both = tuple(str(asked.data.parent / folder) for folder in ("x/one/mine", "y/one/mine"))
+    with pytest.raises(UserError, match=r"--backbone.* are both called one__mine"):
+        planned(replace(asked, methods=tuple(find(["pretrained"])), backbones=both))
+
+
 def test_counts_are_told_with_both_values():
     assert count(15458, 15460) == "15458 -> 15460 rows"
     assert count(None, 3, "scored rows") == "now 3 scored rows"
@@ -112,7 +129,7 @@ def test_scrambled_weights_of_a_local_backbone_are_never_served(asked, tmp_path,
     os.utime(folder / "model.safetensors", ns=(state.st_atime_ns, state.st_mtime_ns))  # as a careless copy leaves it
     after = only(mine)
     assert (before.status, after.status) == ("done", "stale")
-    assert "the backbone's weights are not the same (sha256" in after.reason
+    assert "the backbone's weights or configuration are not the same (sha256" in after.reason
     assert after.run != before.run
     assert swept(mine).exit_code == 0
     assert set(files(mine.results)) == {before.run, after.run}

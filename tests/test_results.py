@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipic_bench import commit, merge, packed, results
+from mipic_bench import commit, merge, packed, record, results, run
 from mipic_bench.errors import UserError
 from mipic_bench.rows import IDENTITY, from_csv, problems, to_csv, typed, union
 
@@ -246,9 +246,31 @@ def test_new_rows_join_and_replace(tmp_path):
 
 def fill(folder, names, value=0.5, **columns):
     for name in names:
-        results.write_run(
-            folder, name, make_rows(name, value=value, **columns), {"made": folder.name, "scored": [name]}
-        )
+        rows = make_rows(name, value=value, **columns)
+        results.write_run(folder, name, rows, {"made": folder.name, "scored": entries(rows)})
+
+
+def entries(rows, digest="data1", version=1, **more):
+    """Return what a provenance says of the tasks that some rows are of."""
+    said = {
+        "digest": digest,
+        "evaluator_version": version,
+        "layers": [6],
+        "precisions": ["float32"],
+        "notes": [],
+        **more,
+    }
+    return [
+        {"task": task, "split": "test", "protocol": "clean", "dims": sorted(part["dim"]), **said}
+        for task, part in rows.groupby("task", sort=False)
+    ]
+
+
+def finished(tasks=("a",), dims=(8, 384), value=0.5, created="2026-01-02T00:00:00+00:00", **said):
+    """Return what running a cell gave."""
+    rows = make_rows(tasks=tasks, dims=dims, value=value)
+    about = {"created": created, "training": {}, "scoring_seconds": 1.0, "scored": entries(rows, **said)}
+    return run.Finished(NAME, rows, about)
 
 
 def test_merge_joins_folders_and_packing_reads_the_same(tmp_path):
@@ -306,6 +328,147 @@ def test_a_run_loose_and_packed_stands_once(tmp_path):
         path.unlink()
     results.write_run(tmp_path, NAME, make_rows(tasks=["a", "c"]), {})
     assert set(results.read_rows(tmp_path)["task"]) == {"a", "c"}
+
+
+@pytest.mark.parametrize("change", [{"digest": "data2"}, {"version": 2}])
+def test_a_packed_run_whose_task_was_scored_anew_is_the_loose_one(tmp_path, change):
+    run.write(finished(["a", "b"], created="2026-01-01T00:00:00+00:00"), tmp_path)
+    merge.merge([tmp_path], tmp_path, pack=True)
+    run.write(finished(["a"], dims=[8], value=0.25, **change), tmp_path)
+    store = results.read(tmp_path)
+    assert not store.problems
+    values = {(row.task, row.dim): row.value for row in store.rows().itertuples()}
+    assert values == {("a", 8): 0.25, ("b", 8): 0.5, ("b", 384): 0.5}  # nothing is left of the old data
+    pd.testing.assert_frame_equal(results.read_run(tmp_path, NAME).rows, store.rows())
+    assert {entry["task"]: entry["dims"] for entry in store.runs[NAME].provenance["scored"]}["a"] == [8]
+
+
+def test_a_loose_copy_that_scored_one_task_anew_must_still_have_the_others(tmp_path):
+    run.write(finished(["a", "b"]), tmp_path)
+    merge.merge([tmp_path], tmp_path, pack=True)
+    rows = make_rows(tasks=["a"], dims=[8])
+    results.write_run(tmp_path, NAME, rows, {"created": "2026-01-03", "scored": entries(rows, "data2")})
+    with pytest.warns(results.BrokenRun, match="lacks numbers"):
+        assert set(results.read_rows(tmp_path)["task"]) == {"a", "b"}
+
+
+def test_an_older_loose_copy_gives_way_to_a_pack_of_newer_data(tmp_path):
+    run.write(finished(digest="data2"), tmp_path / "newer")
+    merge.merge([tmp_path / "newer"], tmp_path, pack=True)
+    rows = make_rows(tasks=["a"], dims=[8])
+    results.write_run(tmp_path, NAME, rows, {"created": "2026-01-01T00:00:00+00:00", "scored": entries(rows)})
+    with pytest.warns(results.BrokenRun, match="lacks numbers"):
+        assert set(results.read_rows(tmp_path)["dim"]) == {8, 384}
+
+
+@pytest.mark.parametrize("damage", ["no provenance", "cut off", "differs"])
+def test_a_pack_that_cannot_be_read_is_never_replaced(tmp_path, damage):
+    fill(tmp_path / "one", ["m--b--c--s0--k"])
+    fill(tmp_path / "two", ["m--b--c--s1--k"])
+    out = tmp_path / "out"
+    merge.merge([tmp_path / "one"], out, pack=True)
+    path = out / "packed.parquet"
+    if damage == "no provenance":
+        path.with_suffix(".jsonl").unlink()
+    elif damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        fill(tmp_path / "three", ["m--b--c--s0--k"], value=0.75)
+        packed.write(out / "earlier.parquet", results.read(tmp_path / "three").runs)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(UserError, match="rows in it would be lost") as caught:
+        merge.merge([tmp_path / "two"], out, pack=True)
+    assert caught.value.where == str(path)
+    assert {file: file.read_bytes() for file in out.iterdir()} == before
+
+
+def copy(folder, digests, dims, **more):
+    """Write a copy of one run whose tasks were scored on given versions of their data, at given widths."""
+    rows = pd.concat([make_rows(tasks=[task], dims=dims[task]) for task in digests])
+    scored = [entry for task in digests for entry in entries(rows[rows["task"] == task], digests[task], **more)]
+    results.write_run(folder, NAME, rows, {"scored": scored})
+
+
+@pytest.mark.parametrize("more", [(), ("third",)])
+def test_merge_refuses_copies_that_were_scored_on_different_data(tmp_path, more):
+    copy(tmp_path / "one", {"a": "same", "t": "v1"}, {"a": [8], "t": [8]})
+    copy(tmp_path / "two", {"a": "same", "t": "v2"}, {"a": [8], "t": [16]})
+    copy(tmp_path / "third", {"a": "same"}, {"a": [8]})
+    with pytest.raises(UserError) as caught:
+        merge.merge([tmp_path / name for name in (*more, "one", "two")], tmp_path / "out")
+    for part in (f"{tmp_path / 'one'} and {tmp_path / 'two'}", NAME, "the task t", "data v1", "data v2"):
+        assert part in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_merge_keeps_one_entry_of_a_task_that_two_copies_scored(tmp_path):
+    copy(tmp_path / "one", {"a": "same"}, {"a": [8, 16]}, notes=["from one"], weights="w1")
+    copy(tmp_path / "two", {"a": "same", "b": "v1"}, {"a": [8, 32], "b": [8]}, notes=["from two"], weights="w1")
+    merge.merge([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    [a, b] = results.read_provenance(tmp_path / "out")[NAME]["scored"]
+    assert (a["task"], a["dims"], a["notes"]) == ("a", [8, 16, 32], ["from one", "from two"])
+    assert (b["task"], b["dims"], b["notes"]) == ("b", [8], ["from two"])
+
+
+def test_merge_keeps_the_weights_of_every_width(tmp_path):
+    for folder, dim in (("one", 16), ("two", 4)):
+        rows = make_rows(tasks=["a"], dims=[8, dim])
+        by_dim = {"8": "w8", str(dim): f"w{dim}"}
+        said = {"training": {"weights_by_dim": by_dim}, "scored": entries(rows, weights_by_dim=by_dim)}
+        results.write_run(tmp_path / folder, NAME, rows, said)
+    merge.merge([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    merged = results.read_provenance(tmp_path / "out")[NAME]
+    assert merged["training"]["weights_by_dim"] == {"4": "w4", "8": "w8", "16": "w16"}
+    assert [entry["weights_by_dim"] for entry in merged["scored"]] == [{"4": "w4", "8": "w8", "16": "w16"}]
+
+
+def provenance(task, weights, dims=(8,), digest="data1"):
+    """Return the provenance of one go at a run: one task, scored on weights, or on weights by width."""
+    told = {"weights": weights}
+    if not isinstance(weights, str):
+        told = {"weights": "one model per width", "weights_by_dim": weights}
+    scored = entries(make_rows(tasks=[task], dims=dims), digest, **told)
+    return {"training": told, "scoring_seconds": 1.0, "scored": scored}
+
+
+def retrained(joined):
+    """Return the tasks of a run that are said to be of a second training."""
+    return {entry["task"] for entry in joined["scored"] if record.RETRAINED in entry["notes"]}
+
+
+def test_every_addition_to_rows_of_other_weights_says_so():
+    old = record.joined(provenance("a", "w1"), provenance("b", "w2"))
+    assert retrained(old) == {"b"} and retrained(record.joined(old, provenance("c", "w2"))) == {"b", "c"}
+    same = record.joined(provenance("a", "w1"), provenance("b", "w1"))
+    assert not retrained(record.joined(same, provenance("c", "w1")))
+
+
+def test_a_task_scored_on_two_trainings_keeps_the_weights_of_its_first_rows():
+    old = record.joined(provenance("a", "w1"), provenance("a", "w2", dims=[16]))
+    assert [(entry["weights"], entry["dims"]) for entry in old["scored"]] == [("w1", [8, 16])]
+    assert retrained(old) == {"a"} and retrained(record.joined(old, provenance("b", "w2"))) == {"a", "b"}
+
+
+def test_rows_of_data_that_is_gone_are_of_no_other_weights():
+    old = record.joined(provenance("a", "w1"), provenance("a", "w2", digest="data2"))
+    assert [entry["weights"] for entry in old["scored"]] == ["w2"] and not retrained(old)
+
+
+def test_a_width_that_is_added_leaves_the_weights_of_the_others():
+    old = record.joined(provenance("a", {"8": "w8", "64": "w64"}), provenance("a", {"16": "w16"}, dims=[16]))
+    assert old["training"]["weights_by_dim"] == {"8": "w8", "16": "w16", "64": "w64"}
+    assert [entry["weights_by_dim"] for entry in old["scored"]] == [old["training"]["weights_by_dim"]]
+    assert not retrained(old)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_width_that_was_trained_again_with_other_weights_is_noticed(recorded):
+    first = provenance("a", {"8": "w8", "16": "w16"})
+    if not recorded:  # as earlier versions wrote it
+        del first["scored"][0]["weights_by_dim"]
+    old = record.joined(first, provenance("b", {"8": "other"}))
+    assert retrained(old) == {"b"} and retrained(record.joined(old, provenance("c", {"8": "other"}))) == {"b", "c"}
+    assert not retrained(record.joined(first, provenance("b", {"16": "w16"})))
 
 
 def test_a_damaged_pack_is_told(tmp_path):

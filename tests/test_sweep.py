@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -211,13 +212,35 @@ def test_outside_the_main_thread_no_signal_is_taken():
 
     def work():
         with stopping.listening(lambda number: None, lambda: None):
-            stopping.heed()
+            stopping.heed("now")
             found.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+def test_a_signal_of_an_earlier_sweep_does_not_stop_a_worker(monkeypatch):
+    monkeypatch.setattr(stopping, "STOP", stop := stopping.Stop())
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stopping.heed("first")
+        signal.raise_signal(signal.SIGINT)
+        stopping.heed("first")
+        assert stop.requested()
+        stopping.heed("second")
+        assert not stop.requested()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_worker_loads_inputs_once_in_a_sweep_and_anew_in_the_next(asked, monkeypatch):
+    monkeypatch.setattr(engines, "_inputs", [])
+    first = engines._inputs_of(asked, "first")
+    assert engines._inputs_of(replace(asked), "first") is first
+    assert engines._inputs_of(asked, "second") is not first
 
 
 def test_a_cell_that_another_process_runs_is_waited_for(asked, monkeypatch):
@@ -391,16 +414,34 @@ def test_a_cell_that_no_worker_could_run_is_a_failure_and_no_hang(future, reason
 
 def test_what_a_cluster_computed_is_written_here(asked):
     [cell] = planned(asked)
-    outcome = engines._remote(cell, attempts.travelling(asked))
+    outcome = engines._remote(cell, attempts.travelling(asked), "now")
     assert not files(asked.results)
     written = engines._written(engines._result(cell.run, Future("finished", outcome)), asked)
     assert (written.status, written.finished) == ("done", None)
     assert planned(asked)[0].status == "done"
 
 
+def test_a_checkpoint_that_a_killed_process_left_of_a_done_cell_goes(asked):
+    assert swept(asked).exit_code == 0
+    [cell] = planned(asked)
+    left = asked.results / checkpoint.UNFINISHED / cell.run
+    checkpoint.write(left, {"a": torch.zeros(2)}, {})
+    assert swept(asked).exit_code == 0 and not left.exists()
+
+
+def test_a_cell_found_done_on_a_cluster_is_let_go(asked, monkeypatch):
+    monkeypatch.setattr(engines, "_client", lambda address: Mock())
+    monkeypatch.setattr(engines, "import_module", lambda name: Mock(as_completed=lambda futures, loop: []))
+    assert swept(asked).exit_code == 0
+    cells = [replace(cell, status="pending") for cell in planned(asked)]
+    with locks.Locks(asked.results) as own:
+        assert [outcome.status for outcome in engines.on_cluster(cells, asked, Inputs(asked), own, "")] == ["done"]
+        assert not locks.lock_path(asked.results, cells[0].run).exists()
+
+
 def test_inputs_that_a_worker_cannot_read_are_the_cells_failure(asked):
     [cell] = planned(asked)
-    outcome = engines._remote(cell, replace(attempts.travelling(asked), data=asked.data / "elsewhere"))
+    outcome = engines._remote(cell, replace(attempts.travelling(asked), data=asked.data / "elsewhere"), "now")
     assert (outcome.status, "no such folder" in outcome.reason) == ("failed", True)
 
 
@@ -466,7 +507,7 @@ def test_threads_and_cards_are_dealt_out(asked, monkeypatch):
     seen = []
     monkeypatch.setattr(engines, "attempt", lambda cell, request, *rest: seen.append(request.device))
     monkeypatch.setattr(engines.torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(stopping, "heed", lambda: None)
+    monkeypatch.setattr(stopping, "heed", lambda sweep: None)
     monkeypatch.setattr(engines.torch, "set_num_threads", lambda number: seen.append(number))
     for name in ("LokyProcess-1", "LokyProcess-2", "LokyProcess-3", "MainProcess"):
         monkeypatch.setattr(engines.current_process(), "name", name)

@@ -146,6 +146,7 @@ def test_task_toml_says_what_columns_cannot(tmp_path):
         ('family = "stss"', "did you mean sts"),
         ("positive = 1", "positive is a int, not a str"),
         ("range = [5, 0]", "two rising numbers"),
+        ("[columns]\nscore = 3", "[columns] score is 3, not text"),
         ("family = ", "not TOML"),
     ],
 )
@@ -153,6 +154,17 @@ def test_a_bad_task_toml_is_told(tmp_path, toml, told):
     write_sts(tmp_path / "s" / "test.csv", [0, 5])
     (tmp_path / "s" / "task.toml").write_text(toml, encoding="utf-8")
     fails("s", tmp_path, "task.toml", told)
+
+
+def test_two_columns_of_one_name_are_told_with_both(tmp_path):
+    header, rows = ["body", "text", "label"], [["real one", "other", "a"], ["real two", "other", "b"]]
+    for split in ("train", "test"):
+        write_csv(tmp_path / "t" / f"{split}.csv", header, rows)
+    (tmp_path / "t" / "task.toml").write_text('[columns]\nbody = "text"', encoding="utf-8")
+    told = "'body' and 'text' would both be the column 'text'"
+    fails("t", tmp_path, f"train.csv: {told}", f"test.csv: {told}")
+    (tmp_path / "t" / "task.toml").write_text('[columns]\nbody = "text"\ntext = "old"', encoding="utf-8")
+    assert tasks.load("t", tmp_path).splits["test"]["text"].tolist() == ["real one", "real two"]
 
 
 @pytest.mark.parametrize(
@@ -260,6 +272,32 @@ def test_bad_documents_and_queries_are_told(tmp_path):
     fails("r", tmp_path, "row 1: no column '_id'", "did you mean id")
     (folder / "queries.jsonl").unlink()
     fails("r", tmp_path, "queries.jsonl", "missing")
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"_id": None, "text": "one"}, "'_id' is empty in row 1"),
+        ({"_id": "", "text": "one"}, "'_id' is empty in row 1"),
+        ({"_id": ["d0"], "text": "one"}, "'_id' holds a list, not text, in row 1 (found ['d0'])"),
+        ({"_id": "d0", "text": {"body": "one"}}, "'text' holds a dict, not text, in row 1"),
+        ({"_id": "d0", "text": False}, "'text' holds a bool, not text, in row 1 (found False)"),
+        ({"_id": "d0", "text": "one", "title": ["One"]}, "'title' holds a list, not text, in row 1"),
+    ],
+)
+def test_documents_and_queries_that_are_no_text_are_refused(tmp_path, row, told):
+    folder = write_beir(tmp_path / "r", {"test": [("q0", "d0", 1), ("q1", "d1", 1)]})
+    write_objects(folder / "corpus.jsonl", [row, *_documents(3)[1:]])
+    fails("r", tmp_path, "corpus.jsonl", told)
+    if "title" not in row:
+        write_objects(folder / "queries.jsonl", [row, {"_id": "q1", "text": "two"}])
+        fails("r", tmp_path, "queries.jsonl", told)
+
+
+def test_documents_may_lack_title_and_text(tmp_path):
+    folder = write_beir(tmp_path / "r", {"test": [("q0", "d0", 1), ("q1", "1", 1)]})
+    write_objects(folder / "corpus.jsonl", [{"_id": "d0", "title": None, "text": None}, {"_id": 1, "text": 12}])
+    assert tasks.load("r", tmp_path).documents == {"d0": "", "1": "12"}
 
 
 def test_a_folder_without_judgements_is_told(tmp_path):

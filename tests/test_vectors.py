@@ -1,6 +1,8 @@
 """Vectors kept between runs: only new texts are encoded, and nothing damaged or of another model is ever taken."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +107,27 @@ def test_a_disk_that_takes_nothing_costs_no_run(read, kept, said):
     kept.folder.write_text("in the way")
     assert same(read(TEXTS, kept)[0], read(TEXTS)[0])
     assert len(said) == 1 and said[0].startswith("vectors are not kept: ")
+
+
+def test_a_disk_that_becomes_full_costs_no_run(tmp_path):
+    """Under a limit on the size of files a write is refused as on a full disk. A mapped page would end the process."""
+    code = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from mipic_bench.vectors import Kept, _mapped
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+said = []
+kept = Kept.of(Path(sys.argv[1]), said.append, weights="these")
+texts = [str(number) for number in range(1000)]
+kept.add(texts, np.arange(1000), {1: np.ones((1000, 64), np.float32)})
+assert len(said) == 1 and said[0].startswith("vectors are not kept: "), said
+_mapped((1000, 64))[:] = 1
+assert not list(kept.folder.iterdir())
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_large_arrays_lie_in_a_file(read, kept, monkeypatch):

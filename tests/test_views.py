@@ -128,6 +128,17 @@ def test_a_width_asked_for_later_is_added(run, tmp_path):
     )
 
 
+def test_widths_asked_for_one_after_another_keep_their_weights(run):
+    run("single-dim", dims=(4,))
+    store, _ = run("single-dim", dims=(8,))
+    [found] = store.runs.values()
+    assert list(found.provenance["training"]["weights_by_dim"]) == ["4", "8"]
+    [entry] = found.provenance["scored"]
+    assert entry["dims"] == [4, 8]
+    assert entry["weights_by_dim"] == found.provenance["training"]["weights_by_dim"]
+    assert not any("second training" in note for note in entry["notes"])
+
+
 def test_compressed_widths_are_no_prefixes_and_are_scored_all_the_same(run):
     changes = ("posthoc.iterations = 3", "posthoc.memory = 32", "posthoc.batch_size = 16")
     store, _ = run("smec", changes=changes)

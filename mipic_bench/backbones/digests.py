@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mipic_bench.checks import listed
 from mipic_bench.errors import UserError
 
 _VOCABULARIES = (
@@ -21,6 +22,13 @@ _VOCABULARIES = (
     "tokenizer.model",
 )
 _TOKENIZER_SETTINGS = ("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_SAYS_NOTHING = (
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+)  # of the numbers, in config.json
 
 
 def weight_files(folder: Path, where: str = "backbone") -> list[Path]:
@@ -31,10 +39,11 @@ def weight_files(folder: Path, where: str = "backbone") -> list[Path]:
         where: named in errors.
 
     Raises:
-        UserError: there are none; weights in other formats are refused, because they are pickles.
+        UserError: there are none, or not all that the index names; weights in other formats are refused, because they
+            are pickles.
     """
     if (index := folder / "model.safetensors.index.json").is_file():
-        return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+        return _shards(index, where)
     if (single := folder / "model.safetensors").is_file():
         return [single]
     others = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
@@ -50,6 +59,20 @@ def weight_files(folder: Path, where: str = "backbone") -> list[Path]:
     )
 
 
+def _shards(index: Path, where: str) -> list[Path]:
+    """Return the files that an index names, each once."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [index.parent / name for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{index.name} is not an index of weights: {type(error).__name__}: {error}"
+        raise UserError(where, what, "download it again") from None
+    if lacking := [path.name for path in files if not path.is_file()]:
+        what = f"{len(lacking)} of {len(files)} files named in {index.name} are missing: {listed(lacking)}"
+        raise UserError(where, what, "download it again")
+    return files
+
+
 def weights_digest(folder: Path, verify: bool = False, where: str = "backbone") -> str:
     """Return the sha256 over the names, types, shapes and bytes of every tensor in a folder's weights.
 
@@ -62,6 +85,23 @@ def weights_digest(folder: Path, verify: bool = False, where: str = "backbone") 
     for line in sorted(line for path in files for line in remembered("content", path, read, verify)):
         total.update(line.encode())
     return total.hexdigest()
+
+
+def config_digest(folder: Path, where: str = "backbone") -> str:
+    """Return the sha256 of what a folder's config.json says of the computation: activation, heads, dropout; empty without one.
+
+    Raises:
+        UserError: the file is no JSON object.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return ""  # loading says so
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(where, f"{path} cannot be read: {error}", "download or save the model again") from error
+    kept = {key: value for key, value in config.items() if key not in _SAYS_NOTHING}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path, verify: bool = False) -> str:

@@ -16,6 +16,7 @@ _POOLING = {  # as sentence-transformers writes it, before and since version 6
     "mean": "mean",
     "lasttoken": "last",
 }
+_FETCH = "download it again, or save the model again"
 _UNDERSTOOD = ("Transformer", "Pooling", "Normalize", "Dropout")
 
 
@@ -51,16 +52,37 @@ class Folder:
 
 
 def read(folder: Path) -> Folder:
-    """Read `modules.json` and what it points to; a folder without it is a bare transformer."""
-    modules = _json(folder / "modules.json", [])
-    kinds = [(module["type"].rpartition(".")[2], folder / module["path"]) for module in modules]
+    """Read `modules.json` and what it points to; a folder without it is a bare transformer.
+
+    Raises:
+        UserError: one of these files is broken.
+    """
+    kinds = _modules(folder)
     transformer = next((path for kind, path in kinds if kind == "Transformer"), folder)
     pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
     notes = [f"its {kind} module is not applied" for kind, _ in kinds if kind not in _UNDERSTOOD]
-    settings = _json(folder / "config_sentence_transformers.json", {})
-    if prompts := sorted(name for name, text in (settings.get("prompts") or {}).items() if text):
-        notes.append(f"its own prompts ({', '.join(prompts)}) are not added to texts")
+    if own := sorted(prompts(folder)):
+        notes.append(f"its own prompts ({', '.join(own)}) are not added to texts")
     return Folder(transformer, _pooling_modes(_json(pooling / "config.json", {})), tuple(notes))
+
+
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    """Return the kind and the folder of each module of `modules.json`."""
+    path = folder / "modules.json"
+    modules = _json(path, [])
+    try:
+        return [(module["type"].rpartition(".")[2], folder / module["path"]) for module in modules]
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(str(path), "a module in it has no type or no path", _FETCH) from None
+
+
+def prompts(folder: Path) -> dict[str, str]:
+    """Return the prompts that a sentence-transformers folder names, name -> text; those without a text are left out."""
+    path = folder / "config_sentence_transformers.json"
+    found = _json(path, {}).get("prompts") or {}
+    if not isinstance(found, dict):
+        raise UserError(str(path), f"prompts is a {type(found).__name__}, a dict is due", _FETCH)
+    return {str(name): str(text) for name, text in found.items() if text}
 
 
 def _pooling_modes(config: dict[str, Any]) -> tuple[str, ...]:
@@ -71,4 +93,18 @@ def _pooling_modes(config: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _json(path: Path, default: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+    """Return what a file holds, of the default's kind; the default when there is no such file.
+
+    Raises:
+        UserError: it is not JSON, or of another kind.
+    """
+    if not path.is_file():
+        return default
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8; both tell the position
+        raise UserError(str(path), f"not JSON: {error}", _FETCH) from None
+    if not isinstance(found, type(default)):
+        what = f"it holds a {type(found).__name__}, a {type(default).__name__} is due"
+        raise UserError(str(path), what, _FETCH)
+    return found

@@ -84,8 +84,15 @@ def check_words(name: str, pooling: str | None, layer_readout: str | None = None
 
 
 def weights_of(located: Located, files: Folder, verify: bool = False) -> str:
-    """Return the digest of a backbone's weights: of the whole folder, and of how many layers are taken if not all are."""
-    digest = digests.weights_digest(files.transformer, verify, f"backbone {located.name}")
+    """Return the digest of a backbone's weights and of what they are computed with.
+
+    The configuration counts unless the table pins the file, and how many layers are taken if not all are.
+    """
+    where = f"backbone {located.name}"
+    digest = digests.weights_digest(files.transformer, verify, where)
+    if located.entry is None or not located.entry.sha256:
+        config = digests.config_digest(files.transformer, where)
+        digest = hashlib.sha256(f"{digest} computed by {config}".encode()).hexdigest()
     if located.entry is None or located.entry.layers is None:
         return digest
     return hashlib.sha256(f"{digest} first {located.entry.layers} layers".encode()).hexdigest()

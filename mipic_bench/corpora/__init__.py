@@ -86,7 +86,7 @@ def _local(place: Path, name: str) -> Corpus:
             str(place), f"no train file to train on; it has {there}", "add train.csv, or name the file itself"
         )
     said = local.settings(file.parent) if place.is_dir() else {}
-    frame = datafiles.read(file).rename(columns=said.get("columns", {}))
+    frame = local.renamed(datafiles.read(file), said, str(file))
     return read_corpus(frame, name, str(file), f"local:{name}", said.get("positive", ""))
 
 

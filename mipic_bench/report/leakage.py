@@ -48,4 +48,5 @@ class Leakage(Section):
             Column("texts", "texts", "integer"),
         )
         frame = pd.DataFrame([lines[key] for key in sorted(lines)])
+        frame = frame.astype({"paired_rows": "Int64"})  # unknown for pairs that mteb keeps to itself
         yield Shown(Table("leakage", "Overlap of corpus and scored split", frame, columns))

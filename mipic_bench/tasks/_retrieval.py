@@ -37,20 +37,21 @@ def read_documents(objects: Iterable[Mapping[str, Any]], where: str) -> dict[str
     """Return document id -> title and text, joined as mteb and BEIR do.
 
     Raises:
-        UserError: an object without `_id` or `text`, or an id that stands twice.
+        UserError: an object without `_id` or `text`, an id that is empty or stands twice, a title or text that is no text.
     """
     rows = list(objects)
     ids = _ids(rows, where)
-    titles = (str(row.get("title") or "") for row in rows)
     checks.unique(ids, "document id", where)
-    return {name: f"{title} {row['text'] or ''}".strip() for name, title, row in zip(ids, titles, rows, strict=True)}
+    titles = checks.texts_or_empty((row.get("title") for row in rows), "title", where)
+    texts = checks.texts_or_empty((row["text"] for row in rows), "text", where)
+    return {name: f"{title} {text}".strip() for name, title, text in zip(ids, titles, texts, strict=True)}
 
 
 def read_queries(objects: Iterable[Mapping[str, Any]], where: str) -> dict[str, str]:
     """Return query id -> text, of all queries.
 
     Raises:
-        UserError: an object without `_id` or `text`, an id that stands twice, an empty query.
+        UserError: an object without `_id` or `text`, an id that is empty or stands twice, an empty query.
     """
     rows = list(objects)
     ids = _ids(rows, where)
@@ -107,7 +108,7 @@ def _ids(rows: Sequence[Mapping[str, Any]], where: str) -> list[str]:
             names = tuple(rows[bad[0]])
             problem = checks.missing(key, names, where)
             raise UserError(where, f"{checks.name_rows(bad)}: {problem.what}", problem.fix)
-    return [str(row["_id"]) for row in rows]
+    return checks.texts(frame_of(_id=[row["_id"] for row in rows]), "_id", where)
 
 
 def _judged(

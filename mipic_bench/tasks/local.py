@@ -14,7 +14,7 @@ family is inferred from the columns. What columns cannot tell stands in `task.to
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,10 @@ def load(place: Path, name: str, task: Task | None = None) -> TaskData:
             str(place), "no files of a task in it", f"a task's files are named {names}; BEIR folders have corpus.jsonl"
         )
     read = datafiles.gather(partial(datafiles.read, path) for path in files.values())
-    frames = {split: frame.rename(columns=said.get("columns", {})) for split, frame in zip(files, read, strict=True)}
+    named = datafiles.gather(
+        partial(renamed, frame, said, str(path)) for frame, path in zip(read, files.values(), strict=True)
+    )
+    frames = dict(zip(files, named, strict=True))
     reading, notes = _reading(frames, said, task, name)
     rows = read_rows(frames, {split: str(path) for split, path in files.items()}, reading)
     return _assemble(rows, files, name, reading.family, source, notes)
@@ -133,7 +136,22 @@ def settings(folder: Path) -> dict[str, Any]:
     if said.get("family", "sts") not in FAMILIES:
         raise unknown("family", said["family"], FAMILIES, str(path))
     _check_range(said, path)
+    _check_columns(said, path)
     return said
+
+
+def renamed(frame: pd.DataFrame, said: Mapping[str, Any], where: str) -> pd.DataFrame:
+    """Return a file's columns in our names, as `[columns]` of task.toml has them.
+
+    Raises:
+        UserError: two columns would have one name; either could be meant, so neither is taken.
+    """
+    ours = said.get("columns", {})
+    sources: dict[str, list[str]] = {}
+    for name in map(str, frame.columns):
+        sources.setdefault(ours.get(name, name), []).append(name)
+    raise_all([_one_name(name, theirs, where) for name, theirs in sources.items() if len(theirs) > 1])
+    return frame.rename(columns=ours)
 
 
 def _check_range(said: Mapping[str, Any], path: Path) -> None:
@@ -142,6 +160,17 @@ def _check_range(said: Mapping[str, Any], path: Path) -> None:
         raise UserError(
             str(path), f"range is {scale}, not two rising numbers", "write the ends of the scale: range = [0, 5]"
         )
+
+
+def _check_columns(said: Mapping[str, Any], path: Path) -> None:
+    wrong = {name: ours for name, ours in said.get("columns", {}).items() if not isinstance(ours, str)}
+    fix = "write our name of the column as text, such as 'sentence1'"
+    raise_all([UserError(str(path), f"[columns] {name} is {ours!r}, not text", fix) for name, ours in wrong.items()])
+
+
+def _one_name(name: str, theirs: Sequence[str], where: str) -> UserError:
+    what = f"{' and '.join(map(repr, theirs))} would both be the column '{name}' by [columns] of task.toml"
+    return UserError(where, what, f"keep one of them: take the line in task.toml away, or name '{name}' otherwise")
 
 
 def _by_split(paths: list[Path]) -> dict[str, Path]:
