@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,3 +46,10 @@ def test_the_baseline_holds_the_means_of_the_rows():
     reference = script("reference")
     made = reference.reference(reference.FOLDER).to_csv(index=False, lineterminator="\n")
     assert reference.FILE.read_text(encoding="utf-8") == made
+
+
+def test_the_report_is_of_the_packed_rows():
+    """Rows that lie beside the packed ones on the machine that made the report must not get into it."""
+    rows = pd.read_parquet(ROOT / "results" / "study" / "packed.parquet", columns=["run"])
+    told = pd.read_csv(ROOT / "reports" / "study" / "tables" / "runs.csv", dtype=str)
+    assert set(told["run"]) == set(rows["run"])
