@@ -261,6 +261,14 @@ def test_several_settings_stand_apart(tmp_path):
     assert f"{figures.found()['quality_by_dim'].needs}" not in words
 
 
+def test_a_method_beside_nothing_but_its_swept_values_can_be_reported(tmp_path):
+    frame = synthetic.rows(
+        methods=("mipic", "mipic-alpha=0.1", "mipic-alpha=0.9"), seeds=(0, 1), dims=(8, 64), layers=(2, 4)
+    )
+    page = report.build(frame, synthetic.provenance(frame), tmp_path)
+    assert (tmp_path / "figures").exists() and "mipic-alpha=0.9" in page.read_text()
+
+
 @pytest.mark.parametrize("name", report.found())
 def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
     from mipic_bench.figures._style import Style, bind
