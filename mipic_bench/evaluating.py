@@ -11,6 +11,7 @@ from mipic_bench.backbones.folder import prompts as prompts_of
 from mipic_bench.backbones.sources import ENTRIES, locate
 from mipic_bench.changes import difference
 from mipic_bench.errors import UserError
+from mipic_bench.methods import catalog
 from mipic_bench.plan import plan
 from mipic_bench.prompts import Prompts
 from mipic_bench.request import Cell, Inputs, Request
@@ -78,6 +79,9 @@ def _of_run(run: str, folder: Path, asked: dict[str, Any]) -> tuple[Request, Inp
     """Ask for a finished run again, with what is to be scored now; its weights must be there."""
     record = results.read(folder).runs[run].provenance
     cell, identity = record["cell"], record["identity"]
+    if cell["base_method"] not in catalog():
+        what = f"its recipe {cell['base_method']}.toml is a file of its own, and runs are asked for again by recipes that are shipped"
+        raise UserError(f"run {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
     spec = export.reference(run, record)
     again: dict[str, Any] = {
         "backbones": [spec],

@@ -56,6 +56,17 @@ def test_a_run_with_kept_weights_is_scored_at_more_budgets_without_training():
         mb.evaluate(run, name="other")
 
 
+def test_a_run_of_a_recipe_of_ones_own_is_scored_by_the_folder_of_its_weights(tmp_path):
+    (tmp_path / "mine.toml").write_text('title = "Mine"\nsource = "ours"\n[terms.mrl]\nterm = "nested_info_nce"\n')
+    asked = {**FAST, "results": tmp_path / "results"}
+    rows = mb.run(str(tmp_path / "mine.toml"), max_steps=2, keep_checkpoints=True, **asked)
+    [run] = rows["run"].unique()
+    with pytest.raises(mb.UserError, match=r"mine\.toml is a file of its own(?s:.*)give the folder of its weights"):
+        mb.evaluate(run, results=asked["results"])
+    again = mb.evaluate(tmp_path / "results" / "checkpoints" / run, tasks="toy-sts", dims=[8], layers=[2])
+    assert len(again)
+
+
 def test_a_run_without_kept_weights_is_not_trained_again():
     rows = mb.run("mrl", max_steps=2, **FAST)
     with pytest.raises(mb.UserError, match="were not kept"):
