@@ -18,7 +18,7 @@ def _split(text: str) -> list[str]:
     parts, depth = [""], 0
     for sign in text:
         depth += (sign == "[") - (sign == "]")
-        if sign == "," and depth == 0:
+        if sign == "," and depth <= 0:
             parts.append("")
         else:
             parts[-1] += sign

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
@@ -20,7 +21,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal = 0
-        self.sweep = ""  # that a worker process works for
+        self.since = datetime.max.replace(tzinfo=UTC)  # when a worker process noted the signal
 
     def requested(self) -> bool:
         """Say whether the work is to stop."""
@@ -63,17 +64,17 @@ def listening(on_first: Callable[[int], None], on_second: Callable[[], None]) ->
         STOP.signal = 0
 
 
-def heed(sweep: str) -> None:
+def heed(begun: str) -> None:
     """Let a worker process only note a signal: the process that started it decides how all of them end.
 
     Args:
-        sweep: when it began. A worker outlives its sweep, and a signal of an earlier one does not stop the next.
+        begun: when the sweep began. A worker outlives its sweep, and a signal from before does not stop the next one.
     """
-    if STOP.sweep != sweep:
-        STOP.sweep, STOP.signal = sweep, 0
+    if STOP.since < datetime.fromisoformat(begun):
+        STOP.signal = 0
 
     def note(number: int, _frame: FrameType | None) -> None:
-        STOP.signal = number
+        STOP.signal, STOP.since = number, datetime.now(UTC)
 
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:

@@ -212,7 +212,7 @@ def test_outside_the_main_thread_no_signal_is_taken():
 
     def work():
         with stopping.listening(lambda number: None, lambda: None):
-            stopping.heed("now")
+            stopping.heed(failures.now())
             found.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -225,11 +225,12 @@ def test_a_signal_of_an_earlier_sweep_does_not_stop_a_worker(monkeypatch):
     monkeypatch.setattr(stopping, "STOP", stop := stopping.Stop())
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        stopping.heed("first")
+        first = failures.now()
+        stopping.heed(first)
         signal.raise_signal(signal.SIGINT)
-        stopping.heed("first")
+        stopping.heed(first)  # the next cell of the same sweep, or the first of one that was already stopped
         assert stop.requested()
-        stopping.heed("second")
+        stopping.heed(failures.now())
         assert not stop.requested()
     finally:
         for number, handler in before.items():
