@@ -16,11 +16,11 @@ from mipic_bench import datafiles, results
 from mipic_bench.checks import name_rows
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.evaluators import PROTOCOLS
+from mipic_bench.families import FAMILIES, METRICS
 from mipic_bench.paths import shipped
 from mipic_bench.quality import View
 from mipic_bench.rows import COLUMNS as ROW_COLUMNS
-from mipic_bench.rows import METRICS
-from mipic_bench.tasks import FAMILIES, SPLITS
+from mipic_bench.tasks import SPLITS
 
 COLUMNS = (
     "method", "backbone", "corpus",

@@ -11,7 +11,8 @@ import numpy as np
 
 from mipic_bench.corpora import Corpus
 from mipic_bench.errors import UserError
-from mipic_bench.tasks import COLUMNS, Fold
+from mipic_bench.families import FAMILIES
+from mipic_bench.tasks import Fold
 
 _DROPPED = re.compile(r"[\W_]+")  # punctuation, white space, symbols; marks too, see `_marks`
 # How the names of accents begin that NFKC could not join to their letter, and of what makes an emoji of a sign.
@@ -89,7 +90,7 @@ def leakage(corpus: Corpus, fold: Fold) -> Leakage:
     found = np.array([[words[text] in index.near for text in row] for row in scored], dtype=bool)
     exact = np.array([any(text in index.exact for text in row) for row in scored], dtype=bool)
     paired = sum(len(row) == 2 and frozenset(words[text] for text in row) in index.pairs for row in scored)
-    of_pairs = "sentence1" in COLUMNS.get(fold.data.family, ())
+    of_pairs = "sentence1" in FAMILIES[fold.data.family].columns
     unique = set(words) | set(fold.data.documents.values())
     mask = np.asarray(found.any(axis=1))
     return Leakage(

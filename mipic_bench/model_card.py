@@ -11,10 +11,10 @@ import pandas as pd
 
 from mipic_bench.backbones import Backbone
 from mipic_bench.backbones.sources import ENTRIES
+from mipic_bench.families import MAIN_METRIC, METRIC_TITLE
 from mipic_bench.prompts import Prompts, table
-from mipic_bench.quality import METRIC_TITLE, View
+from mipic_bench.quality import View
 from mipic_bench.results import Store
-from mipic_bench.stats import MAIN_METRIC
 from mipic_bench.tables import Column, Table, budget_tables, plain
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
@@ -73,7 +73,7 @@ def scores_at(rows: pd.DataFrame, layer: int, dim: int) -> Table | None:
     frame = main.assign(
         low=main["value"] - half,
         high=main["value"] + half,
-        metric=main["metric"].map(lambda name: METRIC_TITLE.get(name, name)),
+        metric=main["metric"].map(METRIC_TITLE),
         scored=main["split"].astype(str) + np.where(main["protocol"] == "clean", "", ", protocol " + main["protocol"]),
     )
     columns = (

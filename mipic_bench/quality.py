@@ -13,17 +13,10 @@ import numpy as np
 import pandas as pd
 
 from mipic_bench import stats
+from mipic_bench.families import MAIN_METRIC, METRIC_TITLE
 from mipic_bench.selection import GROUP, SETTING, Setting, categorical, largest_common, pick, spread
 
 T = TypeVar("T")
-METRIC_TITLE: Mapping[str, str] = {
-    "spearman": "Spearman",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "ap": "average precision",
-    "ndcg@10": "nDCG@10",
-    "v_measure": "v-measure",
-}
 
 
 class View:
@@ -102,11 +95,12 @@ class View:
     def metrics(self) -> dict[str, str]:
         """Family -> the metric it is reported in: the main one, or the first there is."""
         present = self.rows[["family", "metric"]].drop_duplicates().astype(str)
-        wanted = stats.MAIN_METRIC
         chosen: dict[str, str] = {}
-        for family in (*(name for name in wanted if name in set(present["family"])), *sorted(set(present["family"]))):
+        families = set(present["family"])
+        for family in (*(name for name in MAIN_METRIC if name in families), *sorted(families)):
             there = sorted(present.loc[present["family"] == family, "metric"])
-            chosen.setdefault(family, wanted[family] if wanted.get(family) in there else there[0])
+            wanted = MAIN_METRIC.get(family, "")
+            chosen.setdefault(family, wanted if wanted in there else there[0])
         return chosen
 
     @cached_property
@@ -237,7 +231,7 @@ class View:
         return tuple(sorted(self._families, key=lambda setting: (-many[tuple(setting)], setting)))
 
     def families(self, setting: Setting) -> tuple[str, ...]:
-        """The families scored in a setting, in the order of `stats.MAIN_METRIC`."""
+        """The families scored in a setting, in the order of `FAMILIES`."""
         return tuple(family for family in self.metrics if family in self._families[setting])
 
     @cached_property

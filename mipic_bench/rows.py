@@ -1,7 +1,6 @@
 """What a row is: its columns, what they may hold, and its text in a CSV file (no file is touched here)."""
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,23 +18,7 @@ IDENTITY = ("family", "task", "split", "protocol", "layer", "dim", "precision", 
 INTEGERS = ("layer", "dim", "n")
 FLOATS = ("value", "stderr")
 STRINGS = tuple(column for column in COLUMNS if column not in INTEGERS + FLOATS)
-MAY_BE_EMPTY = ("ablation", "corpus", "seed")  # no ablation; a method without training has no corpus and no seed
-
-METRICS: Mapping[str, str] = {  # metric -> the family it belongs to
-    "spearman": "sts",
-    "pearson": "sts",
-    "accuracy": "classification",
-    "macro_f1": "classification",
-    "ap": "pair",
-    "pair_accuracy": "pair",
-    "pair_f1": "pair",
-    "pair_macro_f1": "pair",
-    "ndcg@10": "retrieval",
-    "recall@100": "retrieval",
-    "mrr@10": "retrieval",
-    "map": "retrieval",
-    "v_measure": "clustering",
-}
+MAY_BE_EMPTY = ("ablation", "corpus", "seed")  # no ablation; nothing trained or fitted; nothing drawn
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Scorers: one per task family, each scoring every (layer, dim, precision) from vectors that were encoded once.
 
-To add a family: one file here with one `Evaluator` class, and its oracle test; it is found, not listed. What others must
-know of a family before a scorer is loaded stands in tables by family, each of which gets a line: `FAMILIES` and `COLUMNS`
-of `tasks/_base.py`, `METRICS` of `rows.py`, `MAIN_METRIC` of `stats/grid.py`, and the titles in `quality.py`.
+To add a family: one file here with one `Evaluator` class, its oracle test, and the family's line in `families.py`, which
+says what others must know of it before a scorer is loaded.
 
 How vectors are read, the same for every family unless a protocol says otherwise:
     cut         the first `dim` coordinates of the pooled vector of a layer

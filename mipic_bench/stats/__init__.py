@@ -14,7 +14,7 @@ Nothing here draws from a global generator: equal input gives equal output.
 from .budgets import area, budgets, retention, retentions, smallest_dim
 from .estimates import Estimate, estimate, verdict
 from .examples import bootstrap_examples, difference_from_stderr
-from .grid import FAMILY_MEAN, MAIN_METRIC, mean_over_dims
+from .grid import FAMILY_MEAN, mean_over_dims
 from .intervals import interval
 from .levels import scores
 from .paired import Difference, difference, differences, probability_of_improvement
@@ -26,7 +26,6 @@ from .significance import holm, paired_p, sign_flip_p, t_test_p
 
 __all__ = [
     "FAMILY_MEAN",
-    "MAIN_METRIC",
     "Difference",
     "Estimate",
     "Ranking",

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mipic_bench.stats.grid import KEYS, MAIN_METRIC, Grid, grids
+from mipic_bench.families import MAIN_METRIC
+from mipic_bench.stats.grid import KEYS, Grid, grids
 from mipic_bench.stats.intervals import Array, nan_mean, reach
 from mipic_bench.stats.levels import Part, finish, finish_all
 from mipic_bench.stats.parts import complete, mean_parts, task_count, task_parts

@@ -8,16 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mipic_bench.errors import UserError
+from mipic_bench.families import MAIN_METRIC
 from mipic_bench.rows import seed_text
 from mipic_bench.stats.intervals import Array
 
-MAIN_METRIC: Mapping[str, str] = {
-    "sts": "spearman",
-    "classification": "macro_f1",
-    "pair": "ap",
-    "retrieval": "ndcg@10",
-    "clustering": "v_measure",
-}
 FAMILY_MEAN = "mean of families"  # the labelled extra: a mean over unlike metrics
 KEYS = ("method", "backbone", "corpus", "protocol", "precision", "layer", "dim")
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mipic_bench.families import MAIN_METRIC
 from mipic_bench.stats.estimates import Statistic, kinds, note
-from mipic_bench.stats.grid import FAMILY_MEAN, KEYS, MAIN_METRIC, grids
+from mipic_bench.stats.grid import FAMILY_MEAN, KEYS, grids
 from mipic_bench.stats.intervals import Array, Counts, interval, reach, widen
 from mipic_bench.stats.parts import complete, interquartile_parts, mean_parts, task_count
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mipic_bench.families import MAIN_METRIC
 from mipic_bench.stats.estimates import Estimate, verdicts
-from mipic_bench.stats.grid import MAIN_METRIC, Grid, grids
+from mipic_bench.stats.grid import Grid, grids
 from mipic_bench.stats.intervals import Array, Counts, nan_mean, reach
 from mipic_bench.stats.levels import Part, family_mean, finish
 from mipic_bench.stats.parts import mean_parts, task_count

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from mipic_bench.families import MAIN_METRIC
 from mipic_bench.stats.estimates import SAME, UNKNOWN
-from mipic_bench.stats.grid import MAIN_METRIC, Grid, grids
+from mipic_bench.stats.grid import Grid, grids
 from mipic_bench.stats.paired import compare, match
 from mipic_bench.stats.significance import ALPHA, holm
 

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mipic_bench.stats.grid import MAIN_METRIC, grids
+from mipic_bench.families import MAIN_METRIC
+from mipic_bench.stats.grid import grids
 from mipic_bench.stats.intervals import Array, nan_mean
 from mipic_bench.stats.significance import ALPHA
 

@@ -13,12 +13,10 @@ from pathlib import Path
 from mipic_bench import registry, toy
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.tasks import generated, hub, local
-from mipic_bench.tasks._base import COLUMNS, FAMILIES, SPLITS, Fold, Task, TaskData
+from mipic_bench.tasks._base import SPLITS, Fold, Task, TaskData
 from mipic_bench.tasks._folds import fold
 
 __all__ = [
-    "COLUMNS",
-    "FAMILIES",
     "SPLITS",
     "SUITES",
     "Fold",

@@ -16,15 +16,7 @@ else:
     np = lazy("numpy")
     pd = lazy("pandas")
 
-FAMILIES = ("sts", "classification", "pair", "retrieval", "clustering")
 SPLITS = ("train", "dev", "test")
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "sts": ("sentence1", "sentence2", "score"),
-    "pair": ("sentence1", "sentence2", "label"),
-    "classification": ("text", "label"),
-    "clustering": ("text", "label"),
-    "retrieval": ("query_id", "doc_id", "relevance"),
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Task:
 
     Args:
         name: as on the command line and in rows; also the name of its folder under `--data`.
-        family: one of FAMILIES.
+        family: one of `mipic_bench.families.FAMILIES`.
         title: a line for people.
         source: id of the dataset on the Hugging Face hub; "" when it is generated or only read from local files.
         revision: the commit of that dataset; "" when none is known, which is then said at every load.
@@ -70,7 +62,7 @@ class TaskData:
 
     Args:
         name: the task's name, or its folder's.
-        family: one of FAMILIES.
+        family: one of `mipic_bench.families.FAMILIES`.
         splits: any of "train", "dev", "test" -> rows, with the columns of COLUMNS[family]: text as str, `score` as float64, `label` as
             int64 (0/1 for pairs, class number else), ids as str, `relevance` as int64.
         queries: retrieval: query id -> text, for queries with a judgement; else empty.

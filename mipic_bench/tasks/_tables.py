@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from mipic_bench import checks, datafiles
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy
-from mipic_bench.tasks._base import COLUMNS, SPLITS, frame_of
+from mipic_bench.tasks._base import SPLITS, frame_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ class Rows:
 
 def infer(columns: Sequence[str]) -> str:
     """Return the family whose columns are all there; "" when none is."""
-    return next((family for family in INFERRED if set(COLUMNS[family]) <= set(columns)), "")
+    return next((family for family in INFERRED if set(FAMILIES[family].columns) <= set(columns)), "")
 
 
 def nearest(columns: Sequence[str]) -> str:
@@ -54,8 +55,9 @@ def nearest(columns: Sequence[str]) -> str:
 
     def likeness(family: str) -> float:
         return sum(
-            1.0 if name in columns else 0.6 * bool(get_close_matches(name, columns, n=1)) for name in COLUMNS[family]
-        ) / len(COLUMNS[family])
+            1.0 if name in columns else 0.6 * bool(get_close_matches(name, columns, n=1))
+            for name in FAMILIES[family].columns
+        ) / len(FAMILIES[family].columns)
 
     return max(INFERRED, key=likeness)
 
@@ -73,14 +75,14 @@ def read_rows(frames: Mapping[str, pd.DataFrame], where: Mapping[str, str], read
     """
 
     def shape(split: str) -> None:
-        checks.require(frames[split], COLUMNS[reading.family], where[split])
+        checks.require(frames[split], FAMILIES[reading.family].columns, where[split])
         checks.require_rows(frames[split], where[split])
 
     datafiles.gather(partial(shape, split) for split in frames)
     if reading.family == "sts":
         read = datafiles.gather(partial(_sts, frames[split], where[split], reading) for split in frames)
         return Rows(dict(zip(frames, read, strict=True)), (), ())
-    texts = COLUMNS[reading.family][:-1]
+    texts = FAMILIES[reading.family].columns[:-1]
     read = datafiles.gather(partial(_labelled, frames[split], where[split], texts) for split in frames)
     tables = dict(zip(frames, read, strict=True))
     if reading.family == "pair":

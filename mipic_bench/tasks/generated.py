@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mipic_bench import toy
+from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy
-from mipic_bench.tasks._base import COLUMNS, Task, TaskData, content_digest
+from mipic_bench.tasks._base import Task, TaskData, content_digest
 from mipic_bench.tasks._retrieval import QRELS, join, read_documents, read_queries
 from mipic_bench.tasks._tables import Reading, read_rows
 from mipic_bench.tasks.local import retrieval_data
@@ -39,7 +40,9 @@ def load(name: str) -> TaskData:
         found = join(read_documents(made.documents, name), read_queries(made.queries, name), judgements, where)
         return retrieval_data(found, name, "toy", (), name)
     frames = {
-        split: pd.DataFrame({column: pd.Series(table[column], dtype=object) for column in COLUMNS[made.family]})
+        split: pd.DataFrame(
+            {column: pd.Series(table[column], dtype=object) for column in FAMILIES[made.family].columns}
+        )
         for split, table in made.splits.items()
     }
     rows = read_rows(frames, where, Reading(made.family))

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from mipic_bench import checks, datafiles
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy
-from mipic_bench.tasks._base import COLUMNS, FAMILIES, SPLITS, Task, TaskData, content_digest
+from mipic_bench.tasks._base import SPLITS, Task, TaskData, content_digest
 from mipic_bench.tasks._cut import TENTHS, cut
 from mipic_bench.tasks._retrieval import QRELS, Retrieval, join, read_documents, read_queries
 from mipic_bench.tasks._tables import Reading, Rows, infer, nearest, read_rows
@@ -200,7 +201,9 @@ def _reading(
     family = said.get("family") or known or inferred or nearest(columns)
     notes = []
     if not said.get("family") and not known and inferred:
-        notes.append(f"{name}: the columns {', '.join(COLUMNS[inferred])} make it a task of the family {inferred}")
+        notes.append(
+            f"{name}: the columns {', '.join(FAMILIES[inferred].columns)} make it a task of the family {inferred}"
+        )
     scale = said.get("range") or (task.score_range if task else (0.0, 5.0))
     positive = said.get("positive") or (task.positive if task and "label" in columns else "")
     return Reading(family, positive, (float(scale[0]), float(scale[1]))), tuple(notes)

@@ -18,7 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up; a module imports at its top from its own level and from those below it
 LEVELS = (
-    "errors paths registry shapes parsing stopping commit memory offline output",
+    "errors families paths registry shapes parsing stopping commit memory offline output",
     "states rows packed results recipe schema methods failures locks objectives posthoc checks datafiles changes reproduce selection",
     "backbones tasks corpora evaluators toy toy_words leakage stats provenance progress",
     "official trainer embed batches vocabulary vectors prompts checkpoint tables figures quality baselines compare alike merge"

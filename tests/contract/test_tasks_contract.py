@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mipic_bench import corpora, tasks, toy
+from mipic_bench.families import FAMILIES
 
 CONSTANTS = list(tasks.registered().values())
 HUB = [task for task in CONSTANTS if task.source]
@@ -14,7 +15,7 @@ UNPINNED = {"scitail"}  # no revision is known; `load` says so
 
 @pytest.mark.parametrize("task", CONSTANTS, ids=lambda task: task.name)
 def test_an_entry_is_complete(task):
-    assert task.family in tasks.FAMILIES
+    assert task.family in FAMILIES
     assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.name), "a name is a folder's name and a part of file names"
     assert task.title
     assert task.licence, "state the licence, or that the source states none"
@@ -39,7 +40,7 @@ def test_data_keep_their_shape(name):
     assert data.family == tasks.registered()[name].family
     assert re.fullmatch(r"[0-9a-f]{64}", data.digest)
     for frame in data.splits.values():
-        assert tuple(frame.columns) == tasks.COLUMNS[data.family]
+        assert tuple(frame.columns) == FAMILIES[data.family].columns
         for column in frame.columns:
             if column == "score":
                 assert frame[column].dtype == np.float64

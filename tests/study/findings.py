@@ -15,9 +15,10 @@ import pandas as pd
 
 from mipic_bench import packed
 from mipic_bench.errors import raise_all
+from mipic_bench.families import FAMILIES
 from mipic_bench.figures.training_terms import history
 from mipic_bench.quality import View
-from mipic_bench.stats import FAMILY_MEAN, MAIN_METRIC, differences, mean_over_dims, scores, seeds_needed
+from mipic_bench.stats import FAMILY_MEAN, differences, mean_over_dims, scores, seeds_needed
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results" / "study"
@@ -243,7 +244,7 @@ def _minus(method: str, rivals: Sequence[str]) -> Pairs:
 
 def _families(rows: pd.DataFrame) -> list[str]:
     there = set(rows["family"])
-    return [family for family in MAIN_METRIC if family in there]
+    return [family for family in FAMILIES if family in there]
 
 
 def _difference_table(places: Mapping[str, pd.DataFrame], pairs: Pairs) -> str:
