@@ -167,10 +167,7 @@ class View:
         low_wide, high_wide (tasks as a sample too), seeds, tasks, missing, note. Budgets where a method lacks a task of
         the family have no line.
         """
-        found = stats.scores(self.counted, metrics=self.metrics)
-        found = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
-        groups = found[GROUP].astype(str).itertuples(index=False, name=None)
-        whole = found["tasks"].to_numpy() == np.array([len(self.tasks[group]) for group in groups], dtype=int)
+        found = self._estimates(self.counted, {group: len(tasks) for group, tasks in self.tasks.items()})
         short = found[found["missing"] > 0]
         for key, part in short.groupby([*SETTING, "family", "method"], observed=True):
             *setting, family, method = map(str, key)
@@ -178,7 +175,37 @@ class View:
             self.notes.append(
                 f"{where}: seeds of {method} that lack a task are left out ({part['seeds'].min()} remain)."
             )
+        return found
+
+    def _estimates(self, rows: pd.DataFrame, tasks: Mapping[tuple[str, ...], int]) -> pd.DataFrame:
+        """`stats.scores` by family, of the budgets that have all tasks of their group."""
+        found = stats.scores(rows, metrics=self.metrics)
+        found = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+        groups = found[GROUP].astype(str).itertuples(index=False, name=None)
+        whole = found["tasks"].to_numpy() == np.array([tasks[group] for group in groups], dtype=int)
         return found[whole].reset_index(drop=True)
+
+    @cached_property
+    def stored_tasks(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Setting and family -> the tasks that every precision has: what budgets of unlike precisions are compared on.
+
+        Some tasks have fewer precisions than others (int8 takes its limits from a training or dev split).
+        """
+        common: dict[tuple[str, ...], frozenset[str]] = {}
+        for (*setting, _, family), tasks in self.tasks.items():
+            common[*setting, family] = common.get((*setting, family), frozenset(tasks)) & frozenset(tasks)
+        return {place: tuple(sorted(tasks)) for place, tasks in common.items()}
+
+    @cached_property
+    def stored(self) -> pd.DataFrame:
+        """`estimates` over the tasks of `stored_tasks`."""
+        common = self.stored_tasks
+        if all(tasks == common[*setting, family] for (*setting, _, family), tasks in self.tasks.items()):
+            return self.estimates
+        pairs = self.counted[[*SETTING, "family", "task"]].drop_duplicates()
+        keep = [place[-1] in common[place[:-1]] for place in pairs.astype(str).itertuples(index=False, name=None)]
+        rows = self.counted.merge(pairs[keep], how="inner")
+        return self._estimates(rows, {group: len(common[*group[:3], group[4]]) for group in self.tasks})
 
     @cached_property
     def vectors(self) -> pd.DataFrame:
@@ -274,6 +301,8 @@ class View:
             self.ablations,
             self.depths,
             self.estimates,
+            self.stored,
+            self.stored_tasks,
             self.retentions,
         )
         assert made, "derived from the rows that are left behind"
@@ -281,7 +310,7 @@ class View:
         part.__dict__ = {
             name: value for name, value in self.__dict__.items() if name not in ("given", "rows", "scores", "counted")
         }
-        for name in ("estimates", "retentions", "vectors"):
+        for name in ("estimates", "stored", "retentions", "vectors"):
             frame = getattr(self, name)
             part.__dict__[name] = pd.concat([pick(frame, setting) for setting in settings])
         part.__dict__["settings"] = settings

@@ -70,3 +70,21 @@ def test_methods_stand_in_one_order():
     view = View(synthetic.rows())
     assert view.methods == ("pretrained", "2d-mrl", "full", "mipic", "mipic-no-pic", "mipic-no-sia", "mrl")
     assert view.bases == {"mipic-no-pic": "mipic", "mipic-no-sia": "mipic"}
+
+
+def test_precisions_are_compared_on_the_tasks_that_have_them_all():
+    rows = synthetic.rows(
+        methods=("mrl", "mipic"), tasks={"sts": ("a", "b", "c"), "pair": ("d",)}, precisions=("float32", "int8")
+    )
+    lacking = (rows.precision == "int8") & (rows.task == "c")
+    view, fair = View(rows[~lacking]), View(rows[rows.task != "c"])
+    setting = view.settings[0]
+    assert view.stored_tasks == {(*setting, "pair"): ("d",), (*setting, "sts"): ("a", "b")}
+    assert view.stored["mean"].tolist() == pytest.approx(fair.estimates["mean"].tolist())
+    floats = pick(view.estimates, setting, family="sts", precision="float32")
+    assert set(floats["tasks"]) == {3}, "everything else keeps all tasks"
+
+
+def test_where_every_task_has_every_precision_they_are_compared_on_all():
+    view = View(synthetic.rows(methods=("mrl", "mipic"), precisions=("float32", "int8")))
+    assert view.stored is view.estimates

@@ -281,6 +281,22 @@ def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
         list(report.found()[name]().blocks(report.Material(view, Style(bind(view), view.methods[0]))))
 
 
+def test_fewer_tasks_behind_a_comparison_of_precisions_are_told(tmp_path):
+    """int8 lacks a task: the fronts leave that task out for every precision, and figure and page say so."""
+    from mipic_bench.figures._style import Style, bind
+    from mipic_bench.figures.pareto import fewer_tasks
+
+    tasks = {"sts": ("a", "b", "c"), "pair": ("d",)}
+    rows = synthetic.rows(methods=("mrl", "mipic"), layers=(6,), tasks=tasks, precisions=("float32", "int8"))
+    rows = rows[~((rows.precision == "int8") & (rows.task == "c"))]
+    view = View(rows)
+    assert fewer_tasks(view, view.settings[0], "sts") == ", 2 of 3 tasks"
+    assert fewer_tasks(view, view.settings[0], "pair") == ""
+    blocks = list(report.found()["cost"]().blocks(report.Material(view, Style(bind(view), "mrl"))))
+    told = [block.text for block in blocks if isinstance(block, report.Prose)]
+    assert len(told) == 1 and "sts over a, b." in told[0] and "pair" not in told[0]
+
+
 @pytest.mark.slow
 def test_two_processes_draw_what_one_does(tmp_path, monkeypatch):
     from mipic_bench.report import _write

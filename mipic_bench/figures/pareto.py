@@ -33,8 +33,8 @@ class Pareto(Drawing):
     caption = (
         "Every (layer, width, precision) is a point; a line joins the budgets of a method that no cheaper budget of the "
         "same method reaches. Bytes follow from width and precision (binary+rescore stores the same bits as binary); "
-        "other costs come from a profile. Points carry no intervals: neighbors on a front may not be distinguishable. "
-        + CAPTION
+        "other costs come from a profile. A family is over the tasks that have every precision. Points carry no "
+        "intervals: neighbors on a front may not be distinguishable. " + CAPTION
     )
     needs = "It needs two budgets of different cost or more."
     order = 70
@@ -42,7 +42,7 @@ class Pareto(Drawing):
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting, or several where methods are many: families across, costs down."""
         for setting in view.settings:
-            points = priced(view, pick(view.estimates, setting))
+            points = priced(view, pick(view.stored, setting))
             costs = [cost for cost in COSTS if cost in points and points[cost].nunique() > 1]
             for of, methods in figures_of(view, style, points) if costs else ():
                 yield f"{setting.slug}{of}", _figure(view, style, setting, points, costs, methods)
@@ -68,6 +68,13 @@ def front(costs: pd.Series, quality: pd.Series) -> np.ndarray:
     return np.asarray(order[quality.to_numpy()[order] > best])
 
 
+def fewer_tasks(view: View, setting: Setting, family: str) -> str:
+    """Return ", 3 of 6 tasks" for a family of which some tasks lack a precision; otherwise nothing."""
+    here = [tasks for group, tasks in view.tasks.items() if (*group[:3], group[4]) == (*setting, family)]
+    common, every = view.stored_tasks[*setting, family], set().union(*here)
+    return f", {len(common)} of {len(every)} tasks" if len(common) < len(every) else ""
+
+
 def _figure(
     view: View, style: Style, setting: Setting, points: pd.DataFrame, costs: list[str], methods: Sequence[str]
 ) -> Figure:
@@ -82,7 +89,7 @@ def _figure(
             _points(place, known[known["method"] == method], cost, method, style)
         _scale(place, cost)
         place.set_xlabel(COSTS[cost])
-        place.set_title(f"{family} · {view.metric_title(family)} ×100")
+        place.set_title(f"{family} · {view.metric_title(family)} ×100{fewer_tasks(view, setting, family)}")
     return figure
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mipic_bench.figures.pareto import COSTS, front, priced
+from mipic_bench.figures.pareto import COSTS, fewer_tasks, front, priced
 from mipic_bench.quality import View
-from mipic_bench.report import Block, Drawn, Material, Section, Shown
+from mipic_bench.report import Block, Drawn, Material, Prose, Section, Shown
 from mipic_bench.selection import Setting, pick
 from mipic_bench.tables import Column, Table
 
@@ -21,13 +21,30 @@ class Cost(Section):
         """Per setting: a figure per family, then the budgets on the fronts."""
         for setting in material.view.settings:
             yield Drawn("pareto", setting=setting)
+            if told := _unlike_tasks(material.view, setting):
+                yield Prose(told)
             table = _table(material.view, setting)
             if len(table.frame):
                 yield Shown(table, open=False, setting=setting)
 
 
+def _unlike_tasks(view: View, setting: Setting) -> str:
+    """Say which families are over fewer tasks here than elsewhere, and why; nothing where none is."""
+    told = [
+        f"{family} over {', '.join(view.stored_tasks[*setting, family]) or 'none'}"
+        for family in view.families(setting)
+        if fewer_tasks(view, setting, family)
+    ]
+    over = "; ".join(told)
+    return (
+        f"Precisions are compared on the tasks that have them all: {over}. Other parts of this page have more."
+        if told
+        else ""
+    )
+
+
 def _table(view: View, setting: Setting) -> Table:
-    points = priced(view, pick(view.estimates, setting))
+    points = priced(view, pick(view.stored, setting))
     parts = []
     for _, own in points.groupby(["family", "method"], sort=False, observed=True):
         for cost in COSTS:
