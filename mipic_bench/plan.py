@@ -63,11 +63,10 @@ def _cells(request: Request, inputs: Inputs) -> Iterator[Cell]:
 def _lots(request: Request, recipe: Recipe) -> list[tuple[str, int | None]]:
     """Return (corpus, seed) of each cell of a method on a backbone.
 
-    Without training there is one; a transform that is fitted on text has one per corpus.
+    Without training there is one; a transform that is fitted on text has one per corpus, and per seed if it draws.
     """
-    if recipe.trains:
-        return [(corpus, seed) for corpus in request.corpora for seed in request.seeds]
-    return [(corpus, None) for corpus in request.corpora] if recipe.fits else [("", None)]
+    corpora = request.corpora if recipe.trains or recipe.fits else ("",)
+    return [(corpus, seed) for corpus in corpora for seed in (request.seeds if recipe.seeded else (None,))]
 
 
 def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: str, seed: int | None) -> Cell:

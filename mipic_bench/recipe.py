@@ -90,6 +90,12 @@ class Recipe:
         return bool(self.raw.get("posthoc"))
 
     @property
+    def seeded(self) -> bool:
+        """Whether anything is drawn at random, so that the method has a model per seed."""
+        transform = transforms().get(self.raw.get("posthoc", {}).get("transform"))
+        return self.trains or (transform is not None and transform.random)
+
+    @property
     def raw(self) -> Raw:
         """The keys of the file with the overlays put over them."""
         raw = self.body
@@ -147,7 +153,8 @@ class Resolved:
             own["posthoc"] = {"transform": term_name(self.posthoc), "version": version, **settings}
             own["dims"] = list(self.nesting.dims)
         if not self.trains:
-            return {"pooling": self.training.pooling, **own}
+            seeded = {"seeded": True} if self.posthoc is not None and self.posthoc.random else {}
+            return {"pooling": self.training.pooling, **seeded, **own}
         if self.per_dim:
             own["procedure"] = "per-dim"
         return {

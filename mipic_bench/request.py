@@ -97,9 +97,9 @@ class Cell:
         recipe: resolved on the backbone.
         backbone: as asked for: table name, folder or hub id.
         backbone_name: as it stands in rows.
-        corpus: as it stands in rows; empty for a method without training.
+        corpus: as it stands in rows; empty for a method that neither trains nor is fitted.
         corpus_asked: as asked for: a name, folder or file.
-        seed: None for a method without training.
+        seed: None where nothing is drawn at random.
         identity: what decides the trained numbers; `key` is its digest.
         dims, layers: the budgets asked for.
         status: "done", "pending", "stale", "failed" or "skipped".

@@ -67,10 +67,10 @@ def test_a_name_whose_value_cannot_be_read_is_refused(name):
 
 
 def test_values_of_training_and_of_a_transform_too():
-    [batch], [draw] = find(["mrl-batch_size=8"]), find(["random-dims-draw=9"])
+    [batch], [warm] = find(["mrl-batch_size=8"]), find(["pivot-temperature=0.3"])
     assert resolve(batch, Shape(6, 384), "").training.batch_size == 8
-    assert resolve(draw, Shape(6, 384), "").posthoc.draw == 9
-    assert (batch.method, draw.method) == ("mrl-batch_size=8", "random-dims-draw=9")
+    assert resolve(warm, Shape(6, 384), "").posthoc.temperature == 0.3
+    assert (batch.method, warm.method) == ("mrl-batch_size=8", "pivot-temperature=0.3")
 
 
 def test_a_shipped_swept_value_and_the_same_value_asked_for_are_one_method():

@@ -261,6 +261,14 @@ def test_methods_without_training_have_one_cell_per_backbone(asked):
     ]
 
 
+def test_a_fitted_method_has_a_cell_per_corpus_and_per_seed_only_if_its_fit_draws(asked):
+    cells = planned(replace(asked, methods=tuple(find(["pca", "pivot-untrained", "random-dims"])), seeds=(0, 3)))
+    assert [(cell.recipe.method, cell.corpus, cell.seed) for cell in cells] == [
+        ("pca", "pairs", None),
+        *((name, "pairs", seed) for name in ("pivot-untrained", "random-dims") for seed in (0, 3)),
+    ]
+
+
 def test_one_cell_asked_for_twice_stands_once(asked):
     assert len(planned(replace(asked, backbones=("tiny", "tiny"), corpora=("pairs", str(asked.data / "pairs"))))) == 1
 

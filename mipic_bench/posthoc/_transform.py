@@ -47,6 +47,7 @@ class Transform(BaseModel, ABC):
     source: ClassVar[str]
     fitted: ClassVar[type[Fitted]]  # what `fit` returns
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = True  # whether another seed gives another fit; a method of nothing else then has seeds
 
     texts: Annotated[int, Field(ge=2)] = 20_000  # at most so many training texts are fitted on, drawn at random
 

@@ -16,6 +16,7 @@ class PCA(Transform):
     )
     source: ClassVar[str] = "Pearson 1901; whiten: BERT-whitening, arXiv 2103.15316"
     fitted: ClassVar[type[Fitted]] = LinearMap
+    random: ClassVar[bool] = False
 
     center: bool = True  # false: eigenvectors of the second moment, so that full-width similarities stay what they were
     whiten: bool = False  # every component to variance 1

@@ -34,9 +34,8 @@ class RandomDims(Transform):
     formula: ClassVar[str] = "x[p],  p a random permutation"
     source: ClassVar[str] = "control"
     fitted: ClassVar[type[Fitted]] = Reordered
-
-    draw: int = 0  # which of the random orders
+    version: ClassVar[int] = 2
 
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> Reordered:
         """See `Transform.fit`."""
-        return Reordered(np.random.default_rng([seed, self.draw]).permutation(vectors.shape[1]))
+        return Reordered(np.random.default_rng(seed).permutation(vectors.shape[1]))

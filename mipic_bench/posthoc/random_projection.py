@@ -14,14 +14,14 @@ class RandomProjection(Transform):
     formula: ClassVar[str] = "x Q,  Q a random orthogonal matrix (Haar)"
     source: ClassVar[str] = "Johnson and Lindenstrauss 1984"
     fitted: ClassVar[type[Fitted]] = LinearMap
+    version: ClassVar[int] = 2
 
     kind: Literal["orthogonal", "gaussian"] = "orthogonal"
-    draw: int = 0  # which of the random matrices
 
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> LinearMap:
         """See `Transform.fit`."""
         width = vectors.shape[1]
-        matrix = np.random.default_rng([seed, self.draw]).standard_normal((width, width))
+        matrix = np.random.default_rng(seed).standard_normal((width, width))
         if self.kind == "orthogonal":
             basis, upper = np.linalg.qr(matrix)
             matrix = basis * np.sign(np.diag(upper))

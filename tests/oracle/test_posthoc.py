@@ -98,11 +98,14 @@ def test_pca_with_fewer_texts_than_dimensions_still_serves_every_width():
         assert result.shape == (9, WIDTH) and np.isfinite(result).all()
 
 
-def test_draws_differ():
+@pytest.mark.parametrize("name", transforms())
+def test_a_transform_that_calls_itself_random_differs_by_seed_and_no_other_does(name):
     fresh = vectors(9, seed=2)
-    for name in ("random_projection", "random_dims"):
-        results = [fitted(name, draw=draw).apply(fresh) for draw in (0, 1)]
-        assert not np.allclose(*results)
+    one, other = (fitted(name, seed).at(fresh, DIMS[0]) for seed in (0, 1))
+    assert np.array_equal(one, other) != transforms()[name].random
+
+
+def test_a_gaussian_projection_is_no_rotation():
     gaussian = fitted("random_projection", kind="gaussian")
     assert not np.allclose(gaussian.arrays()["matrix"] @ gaussian.arrays()["matrix"].T, np.eye(WIDTH), atol=0.1)
 
