@@ -30,7 +30,7 @@ class Retrieval(Evaluator):
     """
 
     family: ClassVar[str] = "retrieval"
-    version: ClassVar[int] = 2  # 2: of equal bit codes the id decides who is rescored
+    version: ClassVar[int] = 1
     metrics: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@100", "mrr@10", "map")
     precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary", "binary+rescore")
 
