@@ -80,6 +80,11 @@ def test_a_protocol_that_is_not_stated_matters_only_where_something_is_tuned():
     assert row["reason"] == "protocol: ours clean, the baseline does not state its own"
 
 
+def test_rows_that_were_left_out_matter_whatever_the_metric():
+    row = compare(ours(protocol="clean-without-toy"), published()).iloc[0]
+    assert row["reason"] == "protocol: ours clean-without-toy, the baseline does not state its own"
+
+
 def test_layers_meet_as_the_source_gives_them():
     assert compare(ours(), published(layer="3"))["layer"].tolist() == [3]
     assert compare(ours(), published(layer="5")).empty

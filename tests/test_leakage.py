@@ -98,6 +98,12 @@ def test_rows_texts_and_pairs_are_counted(tmp_path):
     assert "pair" not in replace(found, paired_rows=None).sentence()
 
 
+def test_a_negative_stands_beside_its_anchor_too(tmp_path):
+    fold = fold_of(tmp_path, [["a", "n", 1], ["p", "n", 2]])
+    found = leakage(corpus_of(tmp_path, ["anchor", "positive", "negative"], [["a", "p", "n"], ["b", "q", "m"]]), fold)
+    assert (found.whole_rows, found.paired_rows) == (2, 1)  # a positive and a negative are no pair
+
+
 def test_a_clean_corpus_leaves_everything(tmp_path):
     fold = fold_of(tmp_path, [["a", "b", 1], ["c", "d", 2]])
     found = leakage(corpus_of(tmp_path, ["text"], [["x"], ["y"]]), fold)

@@ -15,6 +15,7 @@ from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.sts import Sts
 from mipic_bench.methods import find
+from mipic_bench.prompts import Prompts
 from mipic_bench.quality import View
 
 
@@ -75,6 +76,12 @@ def test_what_decides_the_training_makes_a_cell_stale(finished, changes, reason)
     cell = only(replace(finished, **changes))
     assert cell.status == "stale"
     assert reason in cell.reason
+
+
+def test_prompts_make_another_run(asked):
+    pretrained = replace(asked, methods=tuple(find(["pretrained"])))
+    prompts = (Prompts(), Prompts("find: "), Prompts("search: "), Prompts("find: ", query="ask: "))
+    assert len({only(replace(pretrained, prompts=one)).run for one in prompts}) == 4
 
 
 def test_a_raised_version_of_a_used_part_makes_a_cell_stale(finished, monkeypatch):

@@ -99,6 +99,15 @@ def test_profiles_of_other_settings_do_not_mix(frame, tmp_path):
     assert read(tmp_path)["index_size"].tolist() == [700]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"device": "cuda"}, {"dtype": "bfloat16"}, {"threads": 99}, {"processor": "another"}]
+)
+def test_nor_do_profiles_of_other_machines(frame, tmp_path, changes):
+    write(frame, tmp_path)
+    write(frame.head(1).assign(**changes), tmp_path)
+    assert len(read(tmp_path)) == 1
+
+
 def test_a_file_that_is_no_profile(tmp_path):
     (tmp_path / "profile").mkdir()
     (tmp_path / "profile" / "tiny.csv").write_text("a,b\n1,2\n")

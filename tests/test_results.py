@@ -301,6 +301,14 @@ def test_merge_refuses_conflicts_naming_both_and_writes_nothing(tmp_path):
         merge.merge([tmp_path / "none"], tmp_path / "out")
 
 
+@pytest.mark.parametrize("change", [{"stderr": 0.02}, {"n": 101}])
+def test_merge_refuses_copies_that_differ_in_an_error_or_a_count(tmp_path, change):
+    fill(tmp_path / "one", [NAME])
+    fill(tmp_path / "two", [NAME], **change)
+    with pytest.raises(UserError, match="4 of 4 shared numbers differ"):
+        merge.merge([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+
+
 def test_merge_joins_the_rows_of_one_run_only_when_they_are_one(tmp_path):
     fill(tmp_path / "one", [NAME], tasks=["a", "b"])
     fill(tmp_path / "two", [NAME], tasks=["b", "c"])

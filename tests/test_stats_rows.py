@@ -89,6 +89,17 @@ def test_a_split_counts_where_the_task_has_it():
     pd.testing.assert_frame_equal(stats.scores(rte), stats.scores(ROWS))
 
 
+def test_a_seed_that_a_method_never_ran_is_not_missing():
+    found = pick(stats.scores(ROWS[~((ROWS["method"] == "mrl") & (ROWS["seed"] == "4"))]), method="mrl")
+    assert set(found["seeds"]) == {4} and set(found["missing"]) == {0}
+
+
+def test_a_split_of_one_protocol_decides_nothing_under_another():
+    paper = ROWS.assign(protocol="paper", split="dev")
+    both = stats.scores(pd.concat([ROWS, paper]))
+    pd.testing.assert_frame_equal(pick(both, protocol="paper").reset_index(drop=True), stats.scores(paper))
+
+
 def test_two_runs_of_one_cell_are_told():
     with pytest.raises(UserError, match=r"(?s)method=mrl .*in the run again.*one run per cell"):
         stats.scores(pd.concat([ROWS, cell("mrl", 0).assign(run="again")]))
@@ -147,6 +158,14 @@ def test_the_untrained_method_meets_every_corpus_and_every_seed():
     assert list(turned["difference"]) == pytest.approx(list(-found["difference"]))
 
 
+def test_two_methods_without_training_meet_once():
+    """Their one run stands at every seed of the others, which makes it no repetition."""
+    other = cell("pretrained", "").assign(method="other", base_method="other", run="other")
+    rows = pd.concat([ROWS, other.assign(value=other["value"] + 0.01)])
+    found = pick(stats.differences(rows, "pretrained"), method="other")
+    assert set(found["seeds"]) == {1} and set(found["verdict"]) == {"cannot be told"} and found["p"].isna().all()
+
+
 def test_unequal_seeds_are_excluded_pairwise():
     rows = ROWS[~((ROWS["method"] == "mrl") & ROWS["seed"].isin(["3", "4"]))]
     line = pick(stats.differences(rows, "mrl"), method="mipic", family="sts", layer=2, dim=8).iloc[0]
@@ -169,6 +188,11 @@ def test_retention_is_against_the_same_run():
     full = pick(stats.retentions(ROWS), dim=64)
     assert (full["mean"] == 1).all()
     assert np.isnan(stats.retention(0.1, -0.2))
+
+
+def test_without_the_full_width_there_is_no_retention():
+    rows = ROWS[~((ROWS["family"] == "pair") & (ROWS["dim"] == 64))]
+    assert set(stats.retentions(rows)["family"]) == {"sts"}
 
 
 def test_area_is_normalised_and_agrees_with_scipy():
@@ -221,6 +245,17 @@ def test_questions_are_the_stated_family():
     assert set(pic["verdict"]) == {"not distinguishable"}
     assert (sia["difference"] > 0.015).all()
     assert (found["questions"] == 12).all()
+
+
+def test_questions_are_about_float32_alone():
+    rows = pd.concat([ROWS, ROWS.assign(precision="int8", value=0.1)])
+    pd.testing.assert_frame_equal(stats.questions(rows, "mipic"), stats.questions(ROWS, "mipic"))
+
+
+def test_questions_are_answered_by_a_test_that_can_reach_five_percent_for_all_of_them():
+    found = stats.questions(study(6), "mipic")  # six sign flips reach 0.031, and 12 x 0.031 is no verdict
+    assert found["note"].str.contains("p by t test").all()
+    assert set(found[found["component"] == "sia"]["verdict"]) == {"better"}
 
 
 def test_an_interval_that_holm_does_not_bear_out_is_not_a_verdict():

@@ -76,6 +76,14 @@ def test_another_machine_is_judged_by_its_heartbeat(tmp_path, age, alive):
         assert (own.take("run") is not None) == alive
 
 
+def test_a_clock_of_ours_that_is_wrong_takes_no_lock_over(tmp_path, monkeypatch):
+    """The time is that of the folder's file server, as the heartbeat is."""
+    lay(tmp_path, machine="elsewhere", host="elsewhere", pid=1)
+    monkeypatch.setattr(locks, "time", lambda: time.time() + 10 * locks.SILENCE)
+    with Locks(tmp_path) as own:
+        assert own.take("run") is not None
+
+
 def test_held_locks_beat(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "BEAT", 0.02)
     with Locks(tmp_path) as own:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from small_sweeps import planned, request, swept, write_data
 
-from mipic_bench import backbones, embed, results, vectors
+from mipic_bench import backbones, embed, results, vectors, views
 from mipic_bench.embed import encode
+from mipic_bench.progress import Reporter
 from mipic_bench.vectors import Kept
 
 LAYERS = (2, 4)
@@ -90,6 +91,25 @@ def test_a_damaged_lot_is_passed_over(name, how, read, kept):
     again, encoded = read(TEXTS, kept)
     assert encoded == len(TEXTS) and same(again, read(TEXTS)[0])
     assert read(TEXTS, kept)[1] == 0
+
+
+def test_vectors_read_out_in_another_way_are_others(tmp_path):
+    asked, quiet = request(tmp_path), Reporter(quiet=True)
+
+    def folder(length=16, tokenizer="", pooling=None, **changes):
+        backbone = backbones.load("tiny", pooling=pooling)
+        backbone.tokenizer_digest += tokenizer
+        return views._kept_vectors(backbone, length, replace(asked, **changes), quiet).folder
+
+    others = [
+        folder(length=8),
+        folder(tokenizer="another"),
+        folder(pooling="cls"),
+        folder(dtype="bfloat16"),
+        folder(device="cuda:0"),
+    ]
+    assert len({folder(), *others}) == 6
+    assert folder() == folder() and folder(device="cuda:1") == others[-1]
 
 
 def test_what_a_killed_process_left_goes_a_day_later(read, kept):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from batches import DIMS, NESTING, WIDTH, agree, heads, term, token_states
 
-from mipic_bench.objectives import attention_kl
+from mipic_bench.objectives import Nesting, attention_kl
+from mipic_bench.shapes import Shape
 
 NARROW = DIMS[:-1]
 
@@ -40,3 +41,11 @@ def test_layers_by_rule(rule, chosen):
     own = term("attention_kl", layer_set=rule)
     assert own.layer_set == chosen == own.layers(NESTING)
     assert heads(own)["lifts"].shape == (len(chosen), WIDTH, sum(NARROW))
+
+
+@pytest.mark.parametrize(
+    ("depth", "chosen"), [(1, (1,)), (2, (1,)), (5, (1, 3)), (6, (2, 4)), (8, (2, 5)), (12, (4, 8))]
+)
+def test_thirds_of_other_depths(depth, chosen):
+    nesting = Nesting(Shape(depth, WIDTH), NESTING.dims, 0.1)
+    assert term("attention_kl", nesting, layer_set="thirds").layer_set == chosen

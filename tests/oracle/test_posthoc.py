@@ -126,6 +126,12 @@ def test_the_adaptor_starts_as_the_identity_gets_better_and_keeps_its_best():
     assert not torch.equal(frozen, torch.from_numpy(one.apply(vectors())))
 
 
+def test_an_adaptor_that_only_gets_worse_stays_the_identity():
+    one = fitted("adaptor", learning_rate=100.0)
+    assert min(one.history[1:]) > one.history[0]
+    np.testing.assert_array_equal(one.apply(vectors()), vectors())
+
+
 def test_smecs_memory_loss_equals_the_loops():
     frozen, past = normal(3, WIDTH), normal(6, WIDTH, seed=1)
     reached, past_reached = normal(3, 4, seed=2).requires_grad_(), normal(6, 4, seed=3)

@@ -63,6 +63,20 @@ def test_the_term_equals_the_loops_over_three_steps_with_its_queue(monotone, lea
         torch.testing.assert_close(stored.sort(0).values, past.to(stored.dtype).sort(0).values)
 
 
+def test_a_queue_shorter_than_a_batch_keeps_its_last_rows():
+    own, given = term("sdr", queue=3), columns()
+    trained = heads(own)
+    own.loss(states({DEPTH: given}), NESTING, trained)
+    torch.testing.assert_close(trained.past.sort(0).values, torch.cat(given)[-3:].detach().sort(0).values)
+
+
+def test_outside_training_no_row_joins_the_queue():
+    own, given = term("sdr", queue=10), columns()
+    trained = heads(own).eval()
+    own.loss(states({DEPTH: given}), NESTING, trained)
+    assert not trained.count and not trained.past.any()
+
+
 def test_the_hinge_is_felt_when_a_wider_prefix_is_worse():
     """Two coordinates that hold all there is, then noise up to the last but one width: the wider prefix is further off."""
     texts = normal(4, 2, seed=1)
