@@ -116,7 +116,22 @@ class View:
         rows = spread(rows[wanted & rows["value"].notna().to_numpy()])
         rank = (rows["split"] != "test").astype(int)
         best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
-        return rows[(rank == best).to_numpy()].reset_index(drop=True)
+        kept = rows[(rank == best).to_numpy()].reset_index(drop=True)
+        if len(kept) < len(rows):
+            self._note_other_splits(rows, kept)
+        return kept
+
+    def _note_other_splits(self, rows: pd.DataFrame, kept: pd.DataFrame) -> None:
+        """Say which methods a task lost because the others have it on test."""
+        place = [*SETTING, "method", "task"]
+        there = set(kept[place].drop_duplicates().astype(str).itertuples(index=False, name=None))
+        for *setting, method, task, split in (
+            rows[[*place, "split"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+        ):
+            if (*setting, method, task) not in there:
+                self.notes.append(
+                    f"{Setting(*setting).title}: {method} has {task} on {split} alone, others on test; left out."
+                )
 
     @cached_property
     def counted(self) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from mipic_bench import stats
 from mipic_bench.quality import View
 from mipic_bench.selection import Setting, pick
 
@@ -88,3 +89,19 @@ def test_precisions_are_compared_on_the_tasks_that_have_them_all():
 def test_where_every_task_has_every_precision_they_are_compared_on_all():
     view = View(synthetic.rows(methods=("mrl", "mipic"), precisions=("float32", "int8")))
     assert view.stored is view.estimates
+
+
+def test_a_backbone_that_has_a_task_on_dev_alone_is_reported_on_dev():
+    on_test = synthetic.rows(methods=("pretrained", "mrl"), tasks={"sts": ("stsb",)})
+    on_dev = synthetic.rows(methods=("mrl",), backbones=("other",), tasks={"sts": ("stsb",)}).assign(split="dev")
+    view = View(pd.concat([on_test, on_dev], ignore_index=True))
+    assert set(view.estimates["backbone"]) == {"minilm", "other"}
+
+
+def test_a_corpus_whose_methods_have_another_split_than_the_untrained_one_is_not_compared_with_it():
+    rows = synthetic.rows(methods=("pretrained", "mrl"), tasks={"sts": ("stsb",)}, corpora=("a", "b"))
+    rows.loc[(rows.corpus == "b").to_numpy(), "split"] = "dev"
+    found, view = stats.scores(rows), View(rows)
+    assert set(view.estimates[view.estimates["corpus"] == "b"]["method"]) == {"pretrained"}
+    assert any("b" in note and "mrl has stsb on dev alone" in note for note in view.notes)
+    assert set(zip(found["method"], found["corpus"], strict=True)) == {("pretrained", ""), ("mrl", "a")}

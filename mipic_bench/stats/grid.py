@@ -56,8 +56,9 @@ def grids(rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC, split
     Args:
         rows: the columns of `mipic_bench.results.COLUMNS`.
         metrics: family -> the one metric that speaks for it.
-        split: taken where a task was scored on it anywhere under the same protocol; another split of the same task
-            is then left out, and a task without it counts with the split it has.
+        split: taken where a task was scored on it anywhere under the same protocol, backbone and corpus (a method
+            without a corpus stands beside every one); another split of the same task is then left out, and a task
+            without it counts with the split it has.
 
     Raises:
         UserError: a cell has two values (two runs of one cell): a mean over them would mean nothing.
@@ -98,10 +99,18 @@ def _wanted(rows: pd.DataFrame, metrics: Mapping[str, str], split: str) -> pd.Da
     """Keep each family's metric, on the split that counts."""
     rows = rows[_pairs(rows["family"], rows["metric"], set(metrics.items())) & rows["value"].notna().to_numpy()]
     on_split = (rows["split"] == split).to_numpy(dtype=bool)
-    (task, tasks), (protocol, _) = _codes(rows["task"]), _codes(rows["protocol"])
-    place = protocol * len(tasks) + task
-    has_split = np.bincount(place[on_split], minlength=int(place.max(initial=0)) + 1) > 0
-    return rows[on_split | ~has_split[place]]
+    (corpus, corpora), *rest = (_codes(rows[name]) for name in ("corpus", "backbone", "protocol", "task"))
+    blank = corpus == (corpora.index("") if "" in corpora else -1)
+    place = np.zeros(len(rows), dtype=np.int64)
+    for code, names in rest:
+        place = place * len(names) + code
+
+    def has_split(where: NDArray[np.int64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.asarray(np.bincount(where[on_split & among], minlength=int(where.max(initial=0)) + 1) > 0)[where]
+
+    everywhere = np.ones(len(rows), dtype=bool)
+    beside = has_split(place * len(corpora) + corpus, everywhere) | has_split(place, blank)
+    return rows[on_split | ~np.where(blank, has_split(place, everywhere), beside)]
 
 
 def _pairs(first: pd.Series, second: pd.Series, allowed: set[tuple[str, str]]) -> NDArray[np.bool_]:
