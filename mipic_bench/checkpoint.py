@@ -218,7 +218,8 @@ def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
     Raises:
         UserError: the folder or the disk does not take it; what was there before stands.
     """
-    building = folder.with_name(f"{folder.name}.tmp")  # the cell's lock is ours: what stands there is dead
+    # the cell's lock is ours: what stands at either place is dead
+    building, before = folder.with_name(f"{folder.name}.tmp"), folder.with_name(f"{folder.name}.before")
     adapted = any(hasattr(module, "get_base_layer") for module in backbone.model.modules())
     model = merged(copy.deepcopy(backbone.model)) if adapted else backbone.model
     try:
@@ -234,10 +235,15 @@ def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
         commit.write(building / KEPT_MARK, (json.dumps(head, ensure_ascii=False, indent=1) + "\n").encode())
         for path in files:
             _sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, before)
         os.replace(building, folder)
+        shutil.rmtree(before, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(building, ignore_errors=True)
+        if before.exists() and not folder.exists():
+            os.replace(before, folder)
         raise UserError(
             str(folder), f"cannot be written: {error}", "free or choose another disk, or leave --keep-checkpoints out"
         ) from error

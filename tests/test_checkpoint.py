@@ -1,7 +1,9 @@
 """Checkpoints: what is read is what was written, whole or not at all; a resumed training ends in the same weights."""
 
 import json
+import os
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from accelerate import Accelerator
 
 from mipic_bench import backbones, checkpoint, trainer
 from mipic_bench.corpora._base import read_corpus
+from mipic_bench.errors import UserError
 from mipic_bench.methods import find
 from mipic_bench.recipe import resolve
 from mipic_bench.tasks._base import frame_of
@@ -167,6 +170,26 @@ def test_kept_weights_load_as_a_backbone(tmp_path):
     assert again.readout == backbone.readout
     assert checkpoint.weights_digest(again.model) == checkpoint.weights_digest(backbone.model)
     assert again.tokenize(["a b"], 9) == backbone.tokenize(["a b"], 9)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_weights_that_cannot_be_put_in_place_leave_those_before(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def refuse(source, target):
+        if str(source).endswith(".tmp") and Path(source).is_dir():
+            raise OSError("no")
+        replace(source, target)
+
+    checkpoint.keep(tmp_path / "run", backbones.load("tiny"), {"run": "first"})
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(UserError, match="cannot be written"):
+        checkpoint.keep(tmp_path / "run", backbones.load("tiny"), {"run": "second"})
+    assert checkpoint.kept(tmp_path / "run")["run"] == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    monkeypatch.undo()
+    checkpoint.keep(tmp_path / "run", backbones.load("tiny"), {"run": "third"})
+    assert checkpoint.kept(tmp_path / "run")["run"] == "third"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
