@@ -13,7 +13,7 @@ from mipic_bench import figures, report
 from mipic_bench.errors import UserError
 from mipic_bench.quality import View
 from mipic_bench.report._choice import chosen_dim, recommended, standings
-from mipic_bench.report.verdict import sentences
+from mipic_bench.report.verdict import _power, sentences
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,15 @@ def test_a_clear_winner_is_called_sure():
     )
 
 
+def test_a_setting_of_one_method_has_nothing_to_compare_whatever_other_settings_have():
+    several = synthetic.rows(methods=("mrl", "mipic"), tasks={"sts": ("stsb",)}, layers=(6,))
+    alone = synthetic.rows(methods=("mrl",), backbones=("other",), tasks={"sts": ("stsb",)}, layers=(6,))
+    view = View(pd.concat([several, alone], ignore_index=True))
+    said = {setting.backbone: sentences(view, setting, 32)[0] for setting in view.settings}
+    assert said["other"] == "At 32 dims there is one method, mrl: nothing to compare it with."
+    assert "nothing to compare" not in said["minilm"]
+
+
 def test_equal_methods_are_not_distinguished():
     text = _said(_study({"a": 0, "b": 0.01}))
     assert "cannot be told from it in any of the 3 families" in text
@@ -192,6 +201,14 @@ def test_the_untrained_model_is_never_given_an_interval():
 def test_more_seeds_do_not_make_a_great_difference_unsure(seeds):
     view = _study({"a": 0, "b": -5, "c": -5}, seeds=tuple(range(seeds)))
     assert all(standing.behind == ("b", "c") for standing in standings(view, view.settings[0], 32))
+
+
+def test_what_may_go_unseen_is_that_of_the_least_sure_comparison():
+    view = _study({"a": 0, "b": 3, "c": 1})
+    found = standings(view, view.settings[0], 32)
+    known = [100 * value for standing in found for value in standing.against["detectable"]]
+    assert f"{min(known):.1f}" != f"{max(known):.1f}"
+    assert f"below about {max(known):.1f} points may go unseen" in _power(found)
 
 
 def test_with_one_seed_the_best_ranked_is_named_ablation_or_not():

@@ -55,21 +55,27 @@ def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[s
     if not found:
         return f"Nothing was scored at {dim} dims.", "", ()
     best = recommended(view, found)
-    if len(view.methods) == 1:
+    if len(_compared(found)) == 1:
         return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found)
     brief, sure = how_sure(found, best)
     say = f"At {dim} dims, {best} scores highest." if brief == UNKNOWN else f"At {dim} dims, use {best}."
     return say, f"How sure: {sure}", _lines(found)
 
 
+def _compared(found: Sequence[Standing]) -> set[str]:
+    return {method for standing in found for method in standing.scores}
+
+
 def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
     """How sure the choice is, in a few words and in a sentence: against whom it stands, and against whom it does not."""
     families = len(found)
     if all(not standing.behind and not standing.tied for standing in found):
-        leads = sum(standing.leader == best for standing in found)
+        leads = (
+            f"{sum(standing.leader == best for standing in found)} of {families} famil{'y' if families == 1 else 'ies'}"
+        )
         return UNKNOWN, (
-            f"it cannot be told. {best} has the highest mean in {leads} of {_families(families)}, but with fewer than two "
-            "seeds on both sides chance is not ruled out."
+            f"it cannot be told. {best} has the highest mean in {leads}, but with fewer than two seeds on both sides chance "
+            "is not ruled out."
         )
     lost = [standing for standing in found if not standing.may_be_best(best)]
     if lost:
@@ -165,7 +171,7 @@ def _card(view: View, setting: Setting, dim: int) -> Markup:
 
 def _tables(view: View, setting: Setting, dims: Sequence[int]) -> Iterator[Block]:
     """All widths in one table, a line each; and for each family the leader, and whom it cannot be told from."""
-    lines, details = [], []
+    lines, details, compared = [], [], set[str]()
     for dim in dims:
         found = standings(view, setting, dim)
         if not found:
@@ -174,7 +180,8 @@ def _tables(view: View, setting: Setting, dims: Sequence[int]) -> Iterator[Block
         leads = {standing.family: f"{standing.leader} {standing.shown}" for standing in found}
         lines.append({"dim": dim, "method": best, "sure": how_sure(found, best)[0], **leads})
         details += [_detail(dim, standing) for standing in found]
-    if len(view.methods) < 2 or not lines:
+        compared |= _compared(found)
+    if len(compared) < 2:
         return
     families = [Column(family, f"leads on {family}") for family in view.families(setting)]
     columns = (Column("dim", "dim", "integer"), Column("method", "use"), Column("sure", "how sure", "words"), *families)
