@@ -52,6 +52,9 @@ class _Package(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
         if name in _VERBS and isinstance(value, ModuleType):
             value.__class__ = _Verb
+            value.__doc__ = (
+                f"Calling it calls `mipic_bench.api.{name}`: see help(mipic_bench.api.{name}).\n\n{value.__doc__}"
+            )
         super().__setattr__(name, value)
 
 

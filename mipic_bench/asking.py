@@ -30,6 +30,7 @@ _PLAIN = (
 )
 _RATE = "learning_rate"
 _NUMBERS, _WORDS = ("dims", "layers"), ("precisions", "changes", "track")
+_NAMED = ("methods", "backbone", "corpus", "tasks", "suite", "data", "seeds", "results", "quiet")  # of `api.run`
 _ONE_OF = {
     "split": ("test", "dev"),
     "protocol": ("clean", "paper", "mteb"),
@@ -75,7 +76,7 @@ def ask(
         stay_offline()
     chosen = [*named, *(name for suite in suites for name in tasks.suite(suite, data))]
     if not chosen:
-        chosen = list(tasks.found(data)) if data else list(tasks.suite("toy"))
+        chosen = tasks.every(data) if data else list(tasks.suite("toy"))
     if rest.get("track"):
         check_trackers(rest["track"])
     device = resolve_device(device)
@@ -104,7 +105,7 @@ def sorted_options(given: Mapping[str, Any], known: Sequence[str]) -> dict[str, 
         given: option -> value.
         known: `RUNNING`, or `SCORING` where nothing is trained.
     """
-    wrong = [unknown("option", name, known, name) for name in given if name not in known]
+    wrong = [unknown("option", name, (*known, *_NAMED), name) for name in given if name not in known]
     chosen = {name: given[name] for name in _ONE_OF if name in given}
     wrong += [
         unknown(name, str(word), _ONE_OF[name], name) for name, word in chosen.items() if word not in _ONE_OF[name]

@@ -222,9 +222,9 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
 
 def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_json: bool, draw: bool) -> None:
     """Print what was asked for: its rows as JSON, or tables and where rows and plots are."""
-    if as_json:
-        from mipic_bench.outcome import rows_of
+    from mipic_bench.outcome import rows_of
 
+    if as_json:
         print_json(rows_of(cells, request, inputs))
         return
     from mipic_bench.figures import draw_all
@@ -232,14 +232,14 @@ def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_js
     from mipic_bench.results import read
     from mipic_bench.tables import budget_tables, terminal
 
-    store = read(request.results)
-    rows = store.rows()
-    rows = rows[rows["run"].isin([cell.run for cell in cells])]
+    rows = rows_of(cells, request, inputs)
     if rows.empty:
+        console().print("no rows: nothing could be scored at what was asked for")
         return
     shown = console()
-    for table in budget_tables(View(rows, store.provenance())):
+    provenance = read(request.results).provenance()
+    for table in budget_tables(View(rows, provenance)):
         shown.print(terminal(table, shown.width))
     shown.print(f"rows: {request.results / 'runs'}", soft_wrap=True)
-    if draw and (plots := draw_all(rows, store.provenance(), request.results / "figures")):
+    if draw and (plots := draw_all(rows, provenance, request.results / "figures")):
         shown.print(f"plots: {', '.join(str(path) for path in plots if path.suffix == '.png')}", soft_wrap=True)

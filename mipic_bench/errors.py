@@ -33,11 +33,16 @@ class UserErrors(UserError):  # noqa: N818 - several of them
         return "\n".join(str(problem) for problem in self.problems)
 
 
+_MOST = 30  # names that an error lists
+
+
 def unknown(kind: str, name: str, known: Iterable[str], where: str) -> UserError:
     """Build the error for a name that is not in a list: the close matches first, else the whole list."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
-    fix = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    more = [f"and {len(names) - _MOST} more"] if len(names) > _MOST + 1 else []
+    told = ", ".join([*names[:_MOST], *more] if more else names)
+    fix = f"did you mean {' or '.join(close)}?" if close else f"known: {told or 'none'}"
     return UserError(where, f"unknown {kind} '{name}'", fix)
 
 

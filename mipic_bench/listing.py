@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mipic_bench import backbones
@@ -33,7 +33,12 @@ def listing(kind: str, data: Path | None) -> Table:
     """Return the table of everything of a kind; see `entries`. Citations are too long for it."""
     columns, rows = entries(kind, data)
     kept = [place for place, column in enumerate(columns) if column != "citation"]
-    table = Table(*(columns[place] for place in kept), box=None, pad_edge=False, header_style="bold")
+    first = max((len(str(row[0])) for row in rows), default=0)  # names are there to be typed: never cut
+    heads = [
+        Column(columns[0], min_width=first, no_wrap=True),
+        *(Column(columns[place], overflow="fold") for place in kept[1:]),
+    ]
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(str(row[place])) for place in kept))
     return table
@@ -246,8 +251,16 @@ def check_all(data: Path | None) -> Text:
         counts["tasks"] += _collect(problems, partial(_check_task, name, data))
     for name in corpora.found(data):
         counts["corpora"] += _collect(problems, partial(corpora.load, name, data))
-    raise_all(problems)
-    return Text("all well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    raise_all(list({str(problem): problem for problem in problems}.values()))
+    text = Text("all well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    read_too = {*tasks.found(data), *corpora.found(data)}
+    others = sorted(path for path in data.iterdir() if path.is_dir()) if data else []
+    for path in others:
+        if path.name not in read_too and not path.name.startswith("."):
+            held = sorted(file.name for file in path.iterdir())
+            text.append(f"\nneither a task nor a corpus: {path.name} (holds {', '.join(held[:5]) or 'nothing'}")
+            text.append(", ...)" if len(held) > 5 else ")")
+    return text
 
 
 def _check_recipe(path: Path) -> None:

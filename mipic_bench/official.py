@@ -39,6 +39,7 @@ class Official(Evaluator):
 
     version: ClassVar[str] = f"mteb {metadata.version('mteb')}"  # type: ignore[assignment]
     precisions: ClassVar[tuple[str, ...]] = evaluators.PRECISIONS  # what mteb cannot do is left out below
+    limits_from_texts: ClassVar[bool] = False
 
     def texts(self, fold: Fold, precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield every text that mteb will look up."""

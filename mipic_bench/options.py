@@ -36,7 +36,14 @@ SplitOption = Annotated[Literal["test", "dev"], typer.Option("--split", help="Sp
 ProtocolOption = Annotated[
     Literal["clean", "paper", "mteb"], typer.Option("--protocol", help="How it is scored.", rich_help_panel=SCORE)
 ]
-DimsOption = Annotated[Words, typer.Option("--dims", help="Widths to score, '16,32'.", rich_help_panel=SCORE)]
+DimsOption = Annotated[
+    Words,
+    typer.Option(
+        "--dims",
+        help="Widths to score, '16,32'; powers of two, the full width and a recipe's own unless said.",
+        rich_help_panel=SCORE,
+    ),
+]
 LayersOption = Annotated[
     Words, typer.Option("--layers", help="Layers to score, '2,4' or 'all'.", rich_help_panel=SCORE)
 ]

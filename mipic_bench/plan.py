@@ -101,7 +101,7 @@ def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: s
         corpus_asked=corpus,
         seed=seed,
         identity=identity,
-        dims=dims or default_dims(shape.width),
+        dims=dims or tuple(sorted({*default_dims(shape.width), *resolved.nesting.dims})),
         layers=layers or tuple(range(1, shape.depth + 1)),
     )
 

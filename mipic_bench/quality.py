@@ -140,7 +140,7 @@ class View:
         pairs = scores[[*GROUP, "method", "task"]].drop_duplicates()
         groups = list(pairs[GROUP].astype(str).itertuples(index=False, name=None))
         keep = [task in self.tasks[group] for group, task in zip(groups, pairs["task"].astype(str), strict=True)]
-        pairs = pairs[keep]
+        pairs = pairs[np.array(keep, dtype=bool)]
         found = pairs.groupby([*GROUP, "method"], observed=True)["task"].transform("size").to_numpy()
         needed = [len(self.tasks[group]) for group, kept in zip(groups, keep, strict=True) if kept]
         return scores.merge(pairs[found == np.array(needed, dtype=int)], how="inner")
@@ -219,7 +219,7 @@ class View:
             return self.estimates
         pairs = self.counted[[*SETTING, "family", "task"]].drop_duplicates()
         keep = [place[-1] in common[place[:-1]] for place in pairs.astype(str).itertuples(index=False, name=None)]
-        rows = self.counted.merge(pairs[keep], how="inner")
+        rows = self.counted.merge(pairs[np.array(keep, dtype=bool)], how="inner")
         return self._estimates(rows, {group: len(common[*group[:3], group[4]]) for group in self.tasks})
 
     @cached_property

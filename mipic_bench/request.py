@@ -230,8 +230,10 @@ class Inputs:
         return official.PROTOCOL if isinstance(fold, official.OfficialFold) else self.protocol
 
     def notes(self, cells: Sequence[Cell]) -> list[str]:
-        """Return what the user should know of the data of some cells: what was inferred, cut, left out, or is short."""
-        notes = [note for fold in self.folds.values() for note in (*fold.data.notes, *fold.notes)]
+        """Return what to know of the data of some cells: what was inferred, cut, left out, is short, or has no such precision."""
+        notes: list[str] = []
+        for fold in self.folds.values():
+            notes += [*fold.data.notes, *fold.notes, *official.scorer(fold).lacking(fold, self.request.stored)]
         for cell in cells:
             if cell.corpus and cell.status not in ("done", "skipped"):
                 corpus, batch = self.corpus(cell.corpus_asked), cell.recipe.training.batch_size

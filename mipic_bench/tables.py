@@ -4,7 +4,7 @@ A CSV holds the numbers as they are (fractions, full precision, interval ends an
 the printed forms hold quality and differences ×100, with the interval beside the number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -203,11 +203,12 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(char, char) for char in text.replace("\n", " "))
 
 
-def budget_tables(view: View) -> list[Table]:
+def budget_tables(view: View, methods: Sequence[str] | None = None) -> list[Table]:
     """The layer x dim table of every setting, family and method on float32 vectors: layers down, widths across.
 
     Args:
         view: the rows.
+        methods: those to show; all of them, swept values too, unless said.
 
     Returns:
         Tables whose frames hold a column per width (the mean over the family's tasks, then over seeds, as a fraction) and
@@ -218,7 +219,7 @@ def budget_tables(view: View) -> list[Table]:
         points = pick(view.estimates, setting, precision="float32")
         for family in view.families(setting):
             part = points[points["family"] == family]
-            for method in view.methods:
+            for method in view.every_method if methods is None else methods:
                 own = part[part["method"] == method]
                 if len(own):
                     tables.append(_budget_table(view, setting, family, method, own))
@@ -238,10 +239,10 @@ def _budget_table(view: View, setting: Setting, family: str, method: str, own: p
     name = view.metric_title(family)
     note = f"{name[:1].upper()}{name[1:]} ×100, mean of {tasks} task{'s' * (tasks > 1)}"
     note += f" and {seeds} seeds (± 95 % interval over seeds)" if seeds > 1 else ""
-    note += f"; best {100 * means[row, place]:.1f} at layer {wide.index[row]}, dim {dims[place]}."
+    note += f"; best {100 * means[row, place]:.1f} at layer {wide.index[row]}, dim {dims[place]}.".replace("-", "−")
     trained = view.trained_dims(method, setting.backbone)
-    unseen = [str(dim) for dim in dims if trained and dim not in trained and min(trained) < dim < max(trained)]
-    note += f" Not trained at, between widths that were: {', '.join(unseen)}." if unseen else ""
+    unseen = [str(dim) for dim in dims if len(trained) > 1 and dim not in trained]
+    note += f" Not trained at: {', '.join(unseen)}." if unseen else ""
     title = f"{family} · {method} · {setting.title}"
     best = frozenset({(int(row), str(dims[place]))})
     return Table(f"budgets--{setting.slug}--{safe(family)}--{safe(method)}", title, frame, columns, note, best)

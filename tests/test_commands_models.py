@@ -206,3 +206,42 @@ def test_trackers_that_are_not_installed_are_told(command):
     code, _, err = command("run", "-m", "mrl", *FAST, "--track", missing[0])
     assert code == 2
     assert f"{missing[0]} is not installed" in err
+
+
+def sts_folder(place):
+    place.mkdir(parents=True)
+    lines = ["a cat,a dog,1", "a man runs,a man is running,4.5", "sun,moon,2", "red car,blue car,3"]
+    (place / "test.csv").write_text("sentence1,sentence2,score\n" + "\n".join(lines) + "\n")
+
+
+def test_a_data_folder_without_tasks_is_refused_before_anything_is_trained(command, tmp_path):
+    sts_folder(tmp_path / "data" / "odd")
+    (tmp_path / "data" / "notes").mkdir()
+    code, out, err = command("evaluate", "tiny", "--data", "data/odd")
+    assert (code, out) == (2, "") and "it is a task itself: give the folder above it, and --task odd" in err
+    code, _, err = command("run", "-m", "mrl", "--backbone", "tiny", "--data", "data/notes")
+    assert code == 2 and "no folder in it is a task" in err and not (tmp_path / "results").exists()
+    code, out, _ = command("check", "--data", "data")
+    assert code == 0 and "1 tasks" in out and "neither a task nor a corpus: notes (holds nothing)" in out
+
+
+def test_a_precision_that_a_task_cannot_have_is_told_and_an_empty_run_can_be_reported(command, tmp_path):
+    sts_folder(tmp_path / "data" / "odd")
+    code, out, err = command("evaluate", "tiny", "--data", "data", "--precision", "int8")
+    assert code == 0 and "odd: no text outside the scored rows to take int8 limits from" in err
+    assert out == "no rows: nothing could be scored at what was asked for\n"
+    code, _, err = command("report", "--out", "report")
+    assert code == 0, err
+    code, _, err = command("evaluate", "tiny", "--data", "data", "--precision", "float32,binary+rescore")
+    assert "odd: binary+rescore is a way of searching, so sts has no such rows" in err
+
+
+def test_the_tables_are_of_what_was_asked_for_alone(command, tmp_path):
+    for name in ("one", "two"):
+        sts_folder(tmp_path / "data" / name)
+    (tmp_path / "data" / "two" / "test.csv").write_text("sentence1,sentence2,score\na,b,1\nb,b,5\nc d,c,3\n")
+    first = command("evaluate", "tiny", "--data", "data", "--task", "two", "--results", "fresh")[1]
+    command("evaluate", "tiny", "--data", "data", "--task", "one")
+    second = command("evaluate", "tiny", "--data", "data", "--task", "two")[1]
+    assert "mean of 1 task" in second
+    assert second.replace("results", "fresh") == first

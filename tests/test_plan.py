@@ -15,6 +15,7 @@ from mipic_bench.changes import count, difference
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.sts import Sts
 from mipic_bench.methods import find
+from mipic_bench.paths import shipped
 from mipic_bench.prompts import Prompts
 from mipic_bench.quality import View
 
@@ -266,6 +267,13 @@ def test_methods_without_training_have_one_cell_per_backbone(asked):
         ("pretrained", "", None),
         *(("mrl", "pairs", seed) for seed in (0, 1, 2)),
     ]
+
+
+def test_widths_of_a_recipe_of_its_own_are_scored_beside_the_default_ones(asked, tmp_path):
+    recipe = (shipped("methods") / "mrl.toml").read_text(encoding="utf-8")
+    (tmp_path / "own.toml").write_text("dims = [3, 12]\n" + recipe, encoding="utf-8")
+    [mrl, own] = planned(replace(asked, methods=tuple(find(["mrl", str(tmp_path / "own.toml")])), dims=None))
+    assert own.dims == tuple(sorted({3, 12, *mrl.dims})) and not {3, 12} & set(mrl.dims)
 
 
 def test_a_fitted_method_has_a_cell_per_corpus_and_per_seed_only_if_its_fit_draws(asked):

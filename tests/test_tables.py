@@ -52,11 +52,17 @@ def test_more_widths_than_fit_go_below_each_other():
         assert f" {dim}" in text
 
 
-def test_widths_between_the_trained_ones_are_named():
+def test_widths_that_were_not_trained_are_named():
     frame = synthetic.rows(methods=("mipic",), dims=(8, 12, 16, 24, 384), layers=(6,))
-    for trained, told in (((8, 16, 384), "Not trained at, between widths that were: 12, 24."), ((384,), None)):
+    for trained, told in (((8, 16, 384), "Not trained at: 12, 24."), ((384,), None)):
         text = tables.budget_tables(View(frame, synthetic.provenance(frame, trained)))[0].note
         assert text.endswith(told) if told else "Not trained" not in text
+
+
+def test_swept_values_have_tables_too_unless_others_are_named():
+    view = View(synthetic.rows(methods=("mipic", "mipic-alpha=0.9"), tasks={"sts": ("stsb",)}, layers=(6,)))
+    assert [table.title.split(" · ")[1] for table in tables.budget_tables(view)] == ["mipic", "mipic-alpha=0.9"]
+    assert len(tables.budget_tables(view, view.methods)) == 1
 
 
 def test_the_best_cell_stands_out(view):

@@ -47,7 +47,7 @@ class Folder:
         raise UserError(
             f"backbone {self.transformer.name}",
             f"its own pooling is {' + '.join(self.pooling_modes)}; known here are {', '.join(POOLINGS)}",
-            "choose one of those: --set 'training.pooling = \"mean\"'",
+            "choose one of those: --set 'training.pooling = \"mean\"', or with evaluate --pooling mean",
         )
 
 
@@ -60,7 +60,11 @@ def read(folder: Path) -> Folder:
     kinds = _modules(folder)
     transformer = next((path for kind, path in kinds if kind == "Transformer"), folder)
     pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
-    notes = [f"its {kind} module is not applied" for kind, _ in kinds if kind not in _UNDERSTOOD]
+    notes = [
+        f"its {kind} module is not applied: scored is what its pooling gives"
+        for kind, _ in kinds
+        if kind not in _UNDERSTOOD
+    ]
     if own := sorted(prompts(folder)):
         notes.append(f"its own prompts ({', '.join(own)}) are not added to texts")
     return Folder(transformer, _pooling_modes(_json(pooling / "config.json", {})), tuple(notes))

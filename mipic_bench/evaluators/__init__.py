@@ -62,12 +62,14 @@ class Evaluator(ABC):
         version: raised by hand when the numbers of this family change; part of a row's identity.
         metrics: every metric name it can yield.
         precisions: the precisions that mean something for the family; others are left out with a note.
+        limits_from_texts: whether int8 takes its limits from texts that are not scored.
     """
 
     family: ClassVar[str]
     version: ClassVar[int]
     metrics: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary")
+    limits_from_texts: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -105,12 +107,20 @@ class Evaluator(ABC):
         raise_all([*wrong, *problems(embeddings, layers, dims, precisions)])
         self.notes = []
         kept = [precision for precision in precisions if precision in self.precisions]
-        for precision in precisions:
-            if precision not in self.precisions:
-                self.notes.append(
-                    f"{fold.data.name}: {precision} is a way of searching, so {self.family} has no such rows"
-                )
+        self.notes += [self._is_search(fold, precision) for precision in precisions if precision not in self.precisions]
         return self._score(fold, embeddings, list(layers), sorted(set(dims)), kept, protocol)
+
+    def lacking(self, fold: "Fold", precisions: Sequence[str]) -> list[str]:
+        """Say which of the precisions will have no rows, and why; known before anything is encoded."""
+        from mipic_bench.evaluators._precision import calibration_texts, uncalibrated
+
+        found = [self._is_search(fold, precision) for precision in precisions if precision not in self.precisions]
+        if "int8" in precisions and self.limits_from_texts and not calibration_texts(fold):
+            found.append(uncalibrated(fold))
+        return found
+
+    def _is_search(self, fold: "Fold", precision: str) -> str:
+        return f"{fold.data.name}: {precision} is a way of searching, so {self.family} has no such rows"
 
     @abstractmethod
     def _score(

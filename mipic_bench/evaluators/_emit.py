@@ -11,7 +11,7 @@ from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Score
 from mipic_bench.evaluators._cosine import Rows
 from mipic_bench.evaluators._estimates import Estimate
-from mipic_bench.evaluators._precision import calibration_texts
+from mipic_bench.evaluators._precision import calibration_texts, uncalibrated
 
 if TYPE_CHECKING:
     from mipic_bench.embed import Embeddings
@@ -70,5 +70,5 @@ def without_uncalibrated(
     texts = calibration_texts(fold)
     if texts:
         return precisions, np.asarray(embeddings.rows(texts))
-    notes.append(f"{fold.data.name}: no text outside the scored rows to take int8 limits from, so no int8 rows")
+    notes.append(uncalibrated(fold))
     return [precision for precision in precisions if precision != "int8"], None

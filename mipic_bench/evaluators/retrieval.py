@@ -33,6 +33,7 @@ class Retrieval(Evaluator):
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@100", "mrr@10", "map")
     precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary", "binary+rescore")
+    limits_from_texts: ClassVar[bool] = False
 
     def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield the queries of the scored split that have a relevant document, and all documents."""

@@ -24,7 +24,7 @@ class Budgets(Section):
     def blocks(self, material: Material) -> Iterator[Block]:
         """Per setting: scores, then differences; the tables as files."""
         view = material.view
-        tables = budget_tables(view)
+        tables = budget_tables(view, view.methods)
         for setting in view.settings:
             points = pick(view.estimates, setting, precision="float32")
             yield Live(_families(view, setting, points, None), setting=setting)

@@ -88,6 +88,20 @@ def found(data: Path | None) -> dict[str, str]:
     return dict(_folders(data)) if data is not None else {}
 
 
+def every(data: Path) -> list[str]:
+    """Return the names of the folders of `data` that are tasks.
+
+    Raises:
+        UserError: none is.
+    """
+    if names := list(found(data)):
+        return names
+    fix = "give the folder that holds the tasks' folders, or name tasks with --task; `mipic-bench check --data DIR` tells what it reads"
+    if local.guess_family(data):
+        fix = f"it is a task itself: give the folder above it, and --task {data.resolve().name}"
+    raise UserError(f"--data {data}", "no folder in it is a task", fix)
+
+
 def suite(name: str, data: Path | None = None) -> tuple[str, ...]:
     """Return the task names of a suite. "all" is the whole registry without the toy tasks, and every folder of `data`.
 
