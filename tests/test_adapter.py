@@ -12,6 +12,7 @@ from mipic_bench.export import sentence_transformer
 from mipic_bench.methods import catalog
 from mipic_bench.recipe import resolve
 from mipic_bench.shapes import Shape
+from mipic_bench.states import pool
 from mipic_bench.trainer import Batches, Objective, teacher_vectors
 
 # sentence-transformers imports what transformers 5.17, our lower bound, scripts; torch 2.13 warns of that
@@ -207,6 +208,23 @@ def test_columns_are_padded_to_one_length():
     assert right["attention_mask"].tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 0, 0]]
     assert left["input_ids"].tolist()[:2] == [[9, 5, 6], [9, 7, 9]]
     assert right["modality"] == "text"
+
+
+def test_vectors_are_read_off_real_tokens_on_whichever_side_the_padding_stands():
+    hidden = torch.arange(4.0).reshape(1, 4, 1).repeat(2, 1, 1)
+    mask = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]])
+    found = {pooling: pool(hidden, mask, pooling).flatten().tolist() for pooling in ("cls", "last", "mean")}
+    assert found == {"cls": [0, 2], "last": [1, 3], "mean": [0.5, 2.5]}
+
+
+def test_what_is_drawn_at_random_differs_by_step_and_seed(model):
+    draws = []
+    for seed in (0, 1):
+        loss = MipicLoss(model, "mrl", seed=seed).train()
+        for _ in range(2):
+            draws.append(loss._draw())
+            loss(features(model, COLUMNS["pairs"]))
+    assert len(set(draws)) == 4
 
 
 @pytest.mark.parametrize("method", ["mipic", "2d-mrl"])

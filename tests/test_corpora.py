@@ -24,6 +24,7 @@ def fails(name, data, *told):
         (["sentence1", "sentence2"], ["a", "p"], "pairs", ["anchor", "positive"]),
         (["anchor", "positive", "negative"], ["a", "p", "n"], "triplets", ["anchor", "positive", "negative"]),
         (["sentence1", "sentence2", "score"], ["a", "p", "3"], "scored", ["anchor", "positive"]),
+        (["anchor", "positive", "score"], ["a", "p", "3"], "scored", ["anchor", "positive"]),
     ],
 )
 def test_the_kind_is_inferred_and_said(tmp_path, header, row, kind, columns):

@@ -14,7 +14,8 @@ from sklearn.preprocessing import normalize
 from mipic_bench import evaluators
 from mipic_bench.embed import Embeddings
 from mipic_bench.errors import UserError, UserErrors
-from mipic_bench.evaluators import _search, bytes_per_vector, evaluator
+from mipic_bench.evaluators import _precision, _search, bytes_per_vector, evaluator
+from mipic_bench.evaluators._precision import calibration_texts
 
 FAMILIES = tuple(small.FOLDS)
 
@@ -148,6 +149,34 @@ def test_int8_takes_its_limits_from_texts_that_are_not_scored():
             assert abs(one.value * one.n - other.value * other.n) <= 1 + 1e-9  # nothing moved but the row that joined
 
 
+def test_limits_are_taken_from_the_first_rows_that_are_not_scored(monkeypatch):
+    fold, _ = small.classification()
+    fit = list(fold.fit["text"])
+    with_scored = replace(fold, fit=pd.concat([fold.score, fold.fit]), tune=fold.fit.head(3))
+    assert calibration_texts(with_scored) == fit
+    assert calibration_texts(replace(with_scored, fit=fold.score)) == fit[:3]
+    assert calibration_texts(replace(fold, fit=None)) == fit  # of the splits that are not scored
+    monkeypatch.setattr(_precision, "CALIBRATION_TEXTS", 50)
+    assert calibration_texts(fold) == fit[::3]
+
+
+def test_int8_queries_are_stored_within_the_limits_of_the_documents():
+    qrels = pd.DataFrame({"query_id": ["q"], "doc_id": ["a"], "relevance": [1]})
+    documents = {"a": "between", "b": "right", "c": "up"}
+    fold = small.Fold(
+        small.task_data("retrieval", {"test": qrels}, queries={"q": "ask"}, documents=documents),
+        "test",
+        None,
+        None,
+        qrels,
+    )
+    arrays = {1: np.asarray([[10, 1], [1, 1], [1, 0], [0, 1]], dtype=np.float32)}
+    table = Embeddings.from_arrays(["ask", *documents.values()], arrays)
+    scores, _ = scored("retrieval", fold, table, layers=[1], dims=[2], precisions=["float32", "int8"])
+    assert values(scores, "mrr@10") == {(1, 2): 0.5}  # "right" is nearer to the query as it is
+    assert values(scores, "mrr@10", "int8") == {(1, 2): 1.0}  # than to (1, 1), as which it is stored
+
+
 def test_int8_without_other_texts_is_left_out_and_said():
     fold, embeddings = small.sts()
     scores, notes = scored("sts", fold, embeddings, precisions=["float32", "int8"])
@@ -189,6 +218,16 @@ def test_the_clean_threshold_comes_from_the_tune_rows_alone():
         swept = [values(scored("pair", f, embeddings, protocol=protocol)[0], "pair_accuracy") for f in (fold, flipped)]
         assert swept[0] == swept[1]
         assert all(swept[0][budget] >= clean[budget] - 0.05 for budget in clean)
+
+
+def test_the_papers_threshold_may_be_a_negative_cosine():
+    angles = {"a": 1.8, "b": 1.9, "c": 2.8, "d": 2.9}  # cosines of about -0.23, -0.32, -0.94 and -0.97
+    frame = pd.DataFrame({"sentence1": ["one"] * 4, "sentence2": list(angles), "label": [1, 1, 0, 0]})
+    fold = small.Fold(small.task_data("pair", {"test": frame}), "test", None, None, frame)
+    arrays = {1: np.asarray([[np.cos(angle), np.sin(angle)] for angle in (0, *angles.values())], dtype=np.float32)}
+    table = Embeddings.from_arrays(["one", *angles], arrays)
+    scores, _ = scored("pair", fold, table, layers=[1], dims=[2], protocol="paper")
+    assert values(scores, "pair_accuracy") == {(1, 2): 1}
 
 
 def test_without_tune_rows_only_the_threshold_free_metric_is_scored():
@@ -252,6 +291,39 @@ def test_a_document_that_is_the_query_itself_is_no_answer():
     table = Embeddings.from_arrays(list(vectors), {1: np.asarray(list(vectors.values()), dtype=np.float32)})
     found = values(scored("retrieval", fold, table, layers=[1], dims=[2])[0], "mrr@10")
     assert found[1, 2] == 1  # q's own copy is passed over; r's is judged relevant and stays
+
+
+def test_a_document_that_has_the_id_of_a_query_and_another_text_is_found():
+    qrels = pd.DataFrame({"query_id": ["1"], "doc_id": ["2"], "relevance": [1]})
+    documents = {"1": "nearer", "2": "answer"}
+    data = small.task_data("retrieval", {"test": qrels}, queries={"1": "ask"}, documents=documents)
+    fold = small.Fold(data, "test", None, None, qrels)
+    arrays = {1: np.asarray([[1, 0], [1, 0.1], [1, 0.5]], dtype=np.float32)}
+    table = Embeddings.from_arrays(["ask", "nearer", "answer"], arrays)
+    assert values(scored("retrieval", fold, table, layers=[1], dims=[2])[0], "mrr@10") == {(1, 2): 0.5}
+
+
+def test_the_order_of_the_judgements_changes_no_score():
+    fold, embeddings = small.retrieval()
+    turned = replace(fold, score=fold.score.sample(frac=1, random_state=0))
+    found = [values(scored("retrieval", one, embeddings)[0], "ndcg@10") for one in (fold, turned)]
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+@pytest.mark.parametrize(("candidates", "rank"), [(1, 1), (2, 2)])
+def test_candidates_are_rescored_by_the_float_query_and_stay_above_the_rest(monkeypatch, candidates, rank):
+    """Of 64 signs "a" shares all but the first with the query, whose first coordinate is by far the largest."""
+    monkeypatch.setattr(_search, "CANDIDATES", candidates)
+    qrels = pd.DataFrame({"query_id": ["q"], "doc_id": ["a"], "relevance": [1]})
+    documents = {"a": "most signs", "b": "the sign that counts", "c": "noise"}
+    data = small.task_data("retrieval", {"test": qrels}, queries={"q": "ask"}, documents=documents)
+    vectors = np.ones((4, 64), dtype=np.float32)
+    vectors[0, 0], vectors[1, 0], vectors[2, 1:3], vectors[3] = 100, -1, -1, -1
+    table = Embeddings.from_arrays(["ask", *documents.values()], {1: vectors})
+    fold = small.Fold(data, "test", None, None, qrels)
+    scores, _ = scored("retrieval", fold, table, layers=[1], dims=[64], precisions=["binary", "binary+rescore"])
+    assert values(scores, "mrr@10", "binary") == {(1, 64): 1}
+    assert values(scores, "mrr@10", "binary+rescore") == {(1, 64): 1 / rank}
 
 
 def test_queries_without_a_relevant_document_are_counted_and_left_out():

@@ -77,6 +77,17 @@ def test_a_funnel_is_the_loop_over_its_stages(monkeypatch, block):
         assert found.lost["map"].value == pytest.approx(found.exact["map"].value - found.quality["map"].value)
 
 
+@pytest.mark.parametrize(("widths", "shortlists"), [([2], []), ([1, 2], [4])])
+def test_the_query_itself_is_passed_over_at_every_stage(widths, shortlists):
+    qrels = pd.DataFrame({"query_id": ["q"], "doc_id": ["x"], "relevance": [1]})
+    documents = {"q": "A title ask", "x": "answer", "y": "noise", "z": "more"}
+    data = small.task_data("retrieval", {"test": qrels}, queries={"q": "ask"}, documents=documents)
+    vectors = [[1, 0], [1, 0.1], [1, 0.5], [-1, 0], [-1, 1]]
+    table = Embeddings.from_arrays(["ask", *documents.values()], {1: np.asarray(vectors, dtype=np.float32)})
+    found = funnel(small.Fold(data, "test", None, None, qrels), table, 1, widths, shortlists)
+    assert (found.quality["mrr@10"].value, found.exact["mrr@10"].value) == (1, 1)
+
+
 def test_a_stage_multiplies_only_what_its_width_adds():
     fold, embeddings = small.retrieval()
     found = funnel(fold, embeddings, 1, [2, 7, 12], [30, 11])

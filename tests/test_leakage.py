@@ -185,6 +185,17 @@ def test_a_run_leaves_leaked_rows_out_as_a_protocol_of_its_own(tmp_path):
     assert counted == [counted[0]] * 2 and counted[0] > 0  # of the whole split, whatever was left out of it
 
 
+def test_rows_without_leaked_ones_are_scored_anew_when_the_corpus_changes(tmp_path):
+    write_data(tmp_path / "data")
+    asked = request(tmp_path, methods=("pretrained",), exclude_leaked=True)
+    write_csv(asked.data / "pairs" / "train.csv", ["anchor", "positive"], [["a", "b"], ["c", "d"]])
+    assert not swept(asked).failed
+    leaked = tasks.load("likeness", asked.data).splits["test"]["sentence1"].iloc[0]
+    write_csv(asked.data / "pairs" / "train.csv", ["anchor", "positive"], [["a", "b"], ["c", leaked]])
+    [cell] = planned(asked)
+    assert cell.status == "pending" and "its data changed" in cell.reason
+
+
 def test_the_report_leaves_pairs_that_were_not_counted_empty():
     counts = {"rows": 4, "leaked_rows": 2, "exact_rows": 1, "leaked_texts": 2, "texts": 8}
     scored = [

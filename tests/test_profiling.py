@@ -1,5 +1,7 @@
 """Costs: what is counted is right, what is timed is there, and reports can read it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mipic_bench import backbones
+from mipic_bench import backbones, profiling
 from mipic_bench.costs import COLUMNS, read, write
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import PRECISIONS
@@ -52,6 +54,16 @@ def test_parameters_and_flops_are_those_of_the_cut_model(frame):
     token, width, inner = ids.shape[1], 64, 128
     by_hand = 2 * token * (4 * width * width + 2 * width * inner) + 4 * token * token * width
     assert counter.get_total_flops() == by_hand
+
+
+def test_costs_are_those_of_one_text_and_one_query(frame, monkeypatch):
+    one, width, inner = frame[frame["layer"] == 1].iloc[0], 64, 128
+    by_hand = 2 * one["tokens"] * (4 * width * width + 2 * width * inner) + 4 * one["tokens"] ** 2 * width
+    assert one["flops"] == pytest.approx(by_hand, rel=0.25)  # rows of one batch differ in length
+    monkeypatch.setattr(profiling, "_timed", lambda _: 0.5)
+    timed = profile("tiny", replace(SMALL, layers=(1,), dims=(5,), precisions=("binary",))).iloc[0]
+    assert timed["encode_ms"] == pytest.approx(500 / profiling.TEXTS)
+    assert timed["search_ms"] == pytest.approx(500)
 
 
 @pytest.mark.parametrize("dim", [3, 8, 70])

@@ -84,6 +84,25 @@ def test_digest_is_the_same_for_every_format_and_changes_with_a_row(tmp_path):
     assert tasks.load("a", tmp_path).digest != digests["a"]
 
 
+def test_digest_changes_with_a_class_name_a_document_or_a_query(tmp_path):
+    def digests():
+        return [tasks.load(name, tmp_path).digest for name in ("c", "r")]
+
+    def documents(last):
+        return [*_documents(3), {"_id": "d3", "text": last}]
+
+    folder = write_beir(tmp_path / "r", {"test": [("q0", "d0", 1), ("q1", "d1", 1)]})
+    write_objects(folder / "corpus.jsonl", documents("not judged"))
+    write_classes(tmp_path / "c" / "test.csv", ["a", "b"])
+    found = [digests()]
+    write_classes(tmp_path / "c" / "test.csv", ["a", "c"])
+    write_objects(folder / "corpus.jsonl", documents("and changed"))
+    found.append(digests())
+    write_objects(folder / "queries.jsonl", [{"_id": "q0", "text": "one"}, {"_id": "q1", "text": "query 1"}])
+    found.append(digests())
+    assert [len({one[place] for one in found}) for place in (0, 1)] == [2, 3]
+
+
 def test_an_extra_column_is_ignored(tmp_path):
     plain = write_pairs(tmp_path / "a" / "test.csv", [0, 1])
     frame = pd.read_csv(plain).assign(word=["x", "y"])

@@ -169,3 +169,18 @@ def test_a_term_that_needs_scores_refuses_other_corpora(run):
     assert [cell.status for cell in cells] == ["skipped"] and "needs scored pairs" in cells[0].reason
     with pytest.raises(UserError, match="above the width 64"):
         run("pca", dims=(128,))
+
+
+def test_scored_texts_are_read_up_to_the_length_of_the_recipe():
+    asked = Request(
+        methods=tuple(find(["pretrained"])), backbones=("tiny",), tasks=("toy-sts",), training={"max_length": 5}
+    )
+    inputs, backbone = Inputs(asked), backbones.load("tiny")
+    [cell] = plan(asked, inputs)
+    [view] = views.read(cell, backbone, list(inputs.folds.values()), asked, inputs, Reporter(quiet=True))
+    short, long = (
+        encode(backbone, view.embeddings.index, [4], max_length=length, device=torch.device("cpu")).at(4)
+        for length in (5, 128)
+    )
+    np.testing.assert_allclose(view.embeddings.at(4), short, atol=1e-5)
+    assert np.abs(short - long).max() > 1e-2

@@ -138,6 +138,38 @@ def test_thresholds_between_scores_are_the_best_there_are(ties):
         assert metrics.f1_score(labels, scores >= _thresholds.best_f1(scores, labels)) == pytest.approx(f1, abs=1e-12)
 
 
+def test_of_equally_good_thresholds_the_lowest_is_taken_halfway_between_scores():
+    scores = np.asarray([0.0, 1.0, 2.0, 3.0])
+    assert _thresholds.best_accuracy(scores, np.asarray([0, 1, 0, 1])) == 0.5  # as good: 2.5
+    assert _thresholds.best_f1(np.asarray([0.0, 1.0, 3.0]), np.asarray([0, 1, 1])) == 0.5
+    nothing_or_all = np.asarray([1, 1, 0, 0])
+    assert _thresholds.best_accuracy(scores, nothing_or_all) == -np.inf
+    assert _thresholds.best_accuracy(scores, nothing_or_all, extremes=False) == 0.5
+
+
+def test_the_error_of_a_mean_over_fits_is_not_the_mean_of_their_errors():
+    truth, right = np.tile([0, 1], 50), np.repeat([True, False], 50)
+    guesses = [
+        np.where(right, truth, 1 - truth),
+        np.where(right, 1 - truth, truth),
+    ]  # one is right where the other errs
+    alone, both = _estimates.macro_f1(truth, guesses[:1]), _estimates.macro_f1(truth, guesses)
+    assert (alone.value, alone.stderr) == pytest.approx((0.5, 0.05))
+    assert (both.value, both.stderr) == pytest.approx((0.5, 0))
+
+
+def test_the_error_of_clusterings_of_samples_is_over_all_texts():
+    truth, clusters = rng().integers(0, 4, 100), rng(1).integers(0, 4, 100)
+    clusters[:60] = truth[:60]
+    once = _estimates.v_measure(truth, [(np.arange(100), clusters)])
+    drawn_twice = _estimates.v_measure(truth, [(np.tile(np.arange(100), 2), np.tile(clusters, 2))])
+    assert drawn_twice == pytest.approx(once)
+    twice = np.tile(truth, 2)
+    whole = _estimates.v_measure(twice, [(np.arange(200), np.tile(clusters, 2))])
+    halves = _estimates.v_measure(twice, [(np.arange(100), clusters), (np.arange(100, 200), clusters)])
+    assert halves == pytest.approx(whole)
+
+
 def test_neighboring_floats_are_told_apart():
     low = 0.5
     scores = np.asarray([low, np.nextafter(low, 1), low, np.nextafter(low, 1)])
