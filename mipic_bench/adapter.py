@@ -16,7 +16,7 @@ from mipic_bench.methods import find
 from mipic_bench.objectives import Term
 from mipic_bench.recipe import Recipe, resolve
 from mipic_bench.states import States, pool
-from mipic_bench.trainer import head_generator
+from mipic_bench.trainer import heads_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -87,8 +87,7 @@ class MipicLoss(torch.nn.Module):
         self.model = model
         self.seed, self.step, self.components = seed, 0, components
         terms = self.recipe.terms
-        heads = {name: term.heads(self.recipe.nesting, head_generator(seed, name)) for name, term in terms.items()}
-        self.heads = torch.nn.ModuleDict({name: head for name, head in heads.items() if head is not None})
+        self.heads = heads_of(self.recipe, seed)
         teacher = deepcopy(model).eval().requires_grad_(False) if _needs_teacher(terms.values()) else None
         self._hidden = _Hidden(view, teacher)
 

@@ -141,8 +141,9 @@ def _with_prospects(cell: Cell, request: Request, inputs: Inputs, records: Seque
     kept = _kept(cell, request)
     if kept:
         notes.append("its weights were kept")
-    elif head := checkpoint.peek(request.results / checkpoint.UNFINISHED / cell.run):
-        notes.append(f"goes on after step {head['record']['history']['steps']}")
+    else:
+        begun = (checkpoint.peek(request.results / checkpoint.UNFINISHED / part.folder) for part in cell.parts)
+        notes += [f"goes on after step {head['record']['history']['steps']}" for head in begun if head][:1]
     if holder := locks.holder(request.results, cell.run):
         notes.append(f"{holder} runs it now")
     seconds = estimate.seconds(cell, request, inputs, records, kept)

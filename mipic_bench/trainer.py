@@ -48,8 +48,7 @@ class Objective(torch.nn.Module):
     def __init__(self, backbone: Backbone, recipe: Resolved, seed: int) -> None:
         super().__init__()
         self.backbone, self.recipe = backbone, recipe
-        heads = {name: term.heads(recipe.nesting, head_generator(seed, name)) for name, term in recipe.terms.items()}
-        self.heads = torch.nn.ModuleDict({name: head for name, head in heads.items() if head is not None})
+        self.heads = heads_of(recipe, seed)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Run the backbone once over the batch and return every term's unweighted value."""
@@ -64,6 +63,23 @@ class Objective(torch.nn.Module):
     def head(self, name: str) -> torch.nn.Module | None:
         """Return the trainable modules of a term, if it has any."""
         return self.heads[name] if name in self.heads else None  # noqa: SIM401 - a ModuleDict has no get
+
+
+def heads_of(recipe: Resolved, seed: int) -> torch.nn.ModuleDict:
+    """Return what terms train of their own, as it starts.
+
+    Raises:
+        UserError: two terms would start alike.
+    """
+    made = {name: term.heads(recipe.nesting, head_generator(seed, name)) for name, term in recipe.terms.items()}
+    heads = {name: head for name, head in made.items() if head is not None}
+    starts: dict[int, str] = {}
+    for name in heads:
+        other = starts.setdefault(head_generator(seed, name).initial_seed(), name)
+        if other != name:
+            what = f"the heads of '{other}' and '{name}' would start alike (letters 3 to 6 of a name decide)"
+            raise UserError(f"terms.{name}", what, "give one of them another name")
+    return torch.nn.ModuleDict(heads)
 
 
 def head_generator(seed: int, name: str) -> torch.Generator:

@@ -28,7 +28,7 @@ class CutOffError(Exception):
     pass
 
 
-def training(saver=None, method="mipic", stop_after=None, **settings):
+def training(saver=None, method="mipic", stop_after=None, seed=5, **settings):
     """Train the tiny backbone; return the weights' digest and the history."""
     backbone = backbones.load("tiny")
     [recipe] = find([method])
@@ -39,7 +39,7 @@ def training(saver=None, method="mipic", stop_after=None, **settings):
         if step == stop_after:
             raise CutOffError
 
-    history = trainer.train(backbone, recipe, PAIRS, 5, Accelerator(cpu=True), on_step, log_every=3, saver=saver)
+    history = trainer.train(backbone, recipe, PAIRS, seed, Accelerator(cpu=True), on_step, log_every=3, saver=saver)
     return checkpoint.weights_digest(backbone), history
 
 
@@ -112,9 +112,17 @@ def test_a_resumed_training_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, s
     assert (resumed.steps, resumed.pairs) == (whole.steps, whole.pairs)
 
 
+def test_a_resumed_training_has_the_time_of_both_parts(tmp_path):
+    with pytest.raises(CutOffError):
+        training(checkpoint.Saver(tmp_path, every=0.0), stop_after=5)
+    saved = checkpoint.read(tmp_path)
+    checkpoint.write(tmp_path, saved.tensors, {"history": saved.record["history"] | {"seconds": 1000.0}})
+    assert 1000 < training(checkpoint.Saver(tmp_path, every=0.0))[1].seconds < 2000
+
+
 def test_training_twice_gives_the_same_weights_and_another_seed_others():
     assert training()[0] == training()[0]
-    assert training()[0] != training(learning_rate=1e-5)[0]
+    assert training()[0] != training(seed=6)[0]
 
 
 def test_no_checkpoint_is_written_before_its_time(tmp_path):
@@ -126,6 +134,12 @@ def test_the_wish_to_stop_makes_a_checkpoint_due(tmp_path):
     with pytest.raises(CutOffError):
         training(checkpoint.Saver(tmp_path, every=3600.0, stopping=lambda: True), stop_after=2)
     assert checkpoint.peek(tmp_path)["record"]["history"]["steps"] == 2
+
+
+def test_a_training_that_wrote_a_checkpoint_writes_its_last_step(tmp_path):
+    asked = iter([True])
+    training(checkpoint.Saver(tmp_path, every=3600.0, stopping=lambda: next(asked, False)), max_steps=4)
+    assert checkpoint.peek(tmp_path)["record"]["history"]["steps"] == 4
 
 
 def test_a_damaged_checkpoint_is_told_and_training_starts_anew(tmp_path):

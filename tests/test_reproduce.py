@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import synthetic
 from small_sweeps import request, swept, write_data
@@ -45,3 +46,35 @@ def test_a_changed_method_and_one_of_a_file_are_named_so_that_they_are_found(met
     [record] = synthetic.provenance(frame).values()
     record["cell"] |= {"method": method, "base_method": base}
     assert f"--method {named} " in commands(record, frame)[0]
+
+
+def test_the_split_and_the_protocol_are_named_where_they_are_not_the_usual_ones():
+    frame = synthetic.rows(methods=("mrl",), seeds=(0,))
+    [record] = synthetic.provenance(frame).values()
+    [plain] = commands(record, frame)
+    assert "--split" not in plain and "--protocol" not in plain and "--exclude-leaked" not in plain
+    for entry in record["scored"]:
+        entry |= {"split": "dev", "protocol": "paper-without-toy"}
+    [line] = commands(record, frame.assign(protocol="paper-without-toy"))
+    assert " --split dev --protocol paper --exclude-leaked " in line
+
+
+def test_a_run_scored_on_dev_and_on_test_is_asked_for_in_two_commands():
+    record = {
+        "cell": {"method": "mrl", "base_method": "mrl", "backbone": "tiny", "corpus": "toy", "seed": "0"},
+        "recipe": {},
+        "dtype": "float32",
+        "scored": [
+            {"task": task, "split": split, "protocol": "clean", "source": ""}
+            for task, split in (("stsb", "test"), ("stsb", "dev"), ("rte", "dev"))
+        ],
+    }
+    rows = pd.DataFrame(
+        [
+            {"task": task, "split": split, "protocol": "clean", "layer": 2, "dim": dim, "precision": "float32"}
+            for task, split, dim in (("stsb", "test", 8), ("stsb", "dev", 16), ("rte", "dev", 8))
+        ]
+    )
+    first, second = commands(record, rows)
+    assert "--task stsb,rte " in first and "--dims 8 " in first and "--split" not in first
+    assert "--task stsb " in second and "--dims 16 " in second and "--split dev" in second

@@ -8,11 +8,12 @@ import torch
 from accelerate import Accelerator
 
 from mipic_bench import backbones, trainer
-from mipic_bench.batches import Batches
+from mipic_bench.batches import Batch, Batches
 from mipic_bench.corpora._base import read_corpus
 from mipic_bench.errors import UserError
 from mipic_bench.methods import find
 from mipic_bench.recipe import Training, resolve
+from mipic_bench.shapes import Shape
 from mipic_bench.tasks._base import frame_of
 
 WORDS = [f"word {number}" + " more" * (number % 7) for number in range(23)]
@@ -154,3 +155,88 @@ def test_the_history_holds_every_term_and_training_ends_in_evaluation_mode():
     weights = {name: term.weight for name, term in recipe.terms.items()}
     for entry in history.entries:
         assert entry["loss"] == pytest.approx(sum(weights[name] * value for name, value in entry["terms"].items()))
+
+
+def test_a_rate_below_the_minimum_is_kept():
+    settings = Training(warmup=0.0, learning_rate=1e-6, min_learning_rate=1e-5)
+    assert {trainer.rate(settings, step, 9) for step in range(1, 10)} == {1e-6}
+
+
+class OneWeight(torch.nn.Module):
+    """The value of its term on a batch is the weight times the sum of the tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.heads = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1)
+        torch.nn.init.zeros_(self.backbone.weight)
+
+    def forward(self, batch):
+        return {"mrl": self.backbone.weight.sum() * batch.input_ids.sum()}
+
+
+def batch_of(number):
+    nothing = torch.ones(1, 1)
+    return Batch(torch.tensor([[number]]), nothing, nothing, 1, nothing, None, 0)
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(None, 3.0), (1.0, 1.0)])
+def test_a_step_goes_along_the_mean_of_its_batches_clipped_first(tiny, clip, moved):
+    recipe = resolved("mrl", tiny, clip="none" if clip is None else clip, accumulation=2)
+    objective, terms = OneWeight(), {"mrl": recipe.terms["mrl"]}
+    optimizer = torch.optim.SGD(objective.parameters(), lr=1.0)
+    for _ in range(2):  # the second starts without the gradient of the first
+        before = objective.backbone.weight.item()
+        window = [batch_of(2), batch_of(4)]
+        step = (objective, optimizer, window, terms, recipe.training, Accelerator(cpu=True), 1, False)
+        entry = trainer._step(*step)
+        assert objective.backbone.weight.item() == pytest.approx(before - terms["mrl"].weight * moved, rel=1e-4)
+        assert entry["terms"]["mrl"] == pytest.approx(3 * before)
+
+
+def test_every_weight_is_decayed_and_heads_learn_at_a_rate_of_their_own():
+    objective = OneWeight()
+    settings = Training(weight_decay=0.3, head_rate_factor=5.0, learning_rate=1e-3)
+    optimizer = trainer.make_optimizer(objective, settings)
+    trainer.set_rate(optimizer, settings, 50, 100)
+    rate = trainer.rate(settings, 50, 100)
+    found = {
+        id(weight): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
+    expected = {id(weight): (rate, 0.3) for weight in objective.backbone.parameters()}
+    assert found == expected | {id(weight): (5 * rate, 0.3) for weight in objective.heads.parameters()}
+
+
+def test_examples_that_hold_an_equal_text_are_no_negatives_of_each_other(tiny):
+    corpus = read_corpus(frame_of(anchor=[*"abac"], positive=[*"ppqa"]), "pairs", "pairs", "toy")
+    same = Batches(tiny, corpus, Training(batch_size=4), seed=0).collate(torch.arange(4)).same
+    assert same.int().tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]
+
+
+def test_batches_are_of_similar_length(tiny):
+    texts = [" ".join(["word"] * (1 + 7 * number % 20)) for number in range(20)]
+    corpus = read_corpus(frame_of(anchor=texts[::-1], positive=texts), "pairs", "pairs", "toy")
+    batches = Batches(tiny, corpus, Training(batch_size=4), seed=0)
+    longest = sorted(max(len(batches.tokens[text]) for text in pair) for pair in batches.columns.T)
+    area = sum(batch.input_ids.numel() for batch in batches.epoch(0))
+    assert area == sum(8 * max(longest[at : at + 4]) for at in range(0, 20, 4))
+
+
+def test_seeds_have_dropout_of_their_own(monkeypatch):
+    monkeypatch.setattr(trainer, "Batches", lambda *given: Batches(*given[:-1], 0))  # the same order
+    losses = set()
+    for seed in (0, 1):
+        backbone = backbones.load("tiny")
+        recipe = resolved("mrl", backbone, max_steps=1, batch_size=4)
+        losses.add(trainer.train(backbone, recipe, TEXTS, seed, Accelerator(cpu=True)).entries[0]["loss"])
+    assert len(losses) == 2
+
+
+def test_terms_whose_heads_would_start_alike_are_refused(tmp_path):
+    chain = 'term = "chain_info_nce"\nweight = 1\n'
+    text = f'title = "two chains"\nsource = "test"\n[terms.a_chain]\n{chain}[terms.b_chain]\n{chain}'
+    (tmp_path / "twice.toml").write_text(text, encoding="utf-8")
+    recipe = resolve(find([str(tmp_path / "twice.toml")])[0], Shape(4, 64), "")
+    with pytest.raises(UserError, match="the heads of 'a_chain' and 'b_chain' would start alike"):
+        trainer.heads_of(recipe, 0)
