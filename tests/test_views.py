@@ -152,9 +152,11 @@ def test_a_transform_after_training(run):
     assert set(store.rows()["seed"]) == {"0", "1"}
 
 
-def test_the_draw_of_a_random_transform_is_a_method(run):
-    store, _ = run("random-dims", "random-dims-draw=1")
-    assert not values(store, "random-dims").equals(values(store, "random-dims-draw=1"))
+def test_every_seed_of_a_random_transform_has_a_fit_of_its_own(run):
+    store, cells = run("random-dims", seeds=(0, 1))
+    assert [(cell.corpus, cell.seed) for cell in cells] == [("toy", 0), ("toy", 1)]
+    one, other = (own.set_index(["layer", "dim"])["value"].sort_index() for _, own in store.rows().groupby("seed"))
+    assert not one.equals(other)
 
 
 def test_a_sample_of_texts_is_drawn_without_repeats():
