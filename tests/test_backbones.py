@@ -237,7 +237,9 @@ def test_a_sentence_transformers_folder_names_its_pooling(folder, config, poolin
         assert load(str(folder)).readout.pooling == pooling
     backbone = load(str(folder), pooling="cls")
     assert backbone.readout.pooling == "cls"
-    assert backbone.notes == ("its Dense module is not applied", "its own prompts (query) are not added to texts")
+    dense, prompts = backbone.notes
+    assert dense == "its Dense module is not applied: scored is what its pooling gives"
+    assert prompts == "its own prompts (query) are not added to texts"
 
 
 @pytest.mark.parametrize(
