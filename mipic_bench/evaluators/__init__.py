@@ -105,22 +105,23 @@ class Evaluator(ABC):
         """
         wrong = [] if protocol in PROTOCOLS else [unknown("protocol", protocol, PROTOCOLS, "--protocol")]
         raise_all([*wrong, *problems(embeddings, layers, dims, precisions)])
-        self.notes = []
+        self.notes = self.lacking(fold, precisions)
         kept = [precision for precision in precisions if precision in self.precisions]
-        self.notes += [self._is_search(fold, precision) for precision in precisions if precision not in self.precisions]
         return self._score(fold, embeddings, list(layers), sorted(set(dims)), kept, protocol)
 
     def lacking(self, fold: "Fold", precisions: Sequence[str]) -> list[str]:
         """Say which of the precisions will have no rows, and why; known before anything is encoded."""
-        from mipic_bench.evaluators._precision import calibration_texts, uncalibrated
+        from mipic_bench.evaluators._precision import calibration_texts
 
-        found = [self._is_search(fold, precision) for precision in precisions if precision not in self.precisions]
+        name = fold.data.name
+        found = [
+            f"{name}: {precision} is a way of searching, so {self.family} has no such rows"
+            for precision in precisions
+            if precision not in self.precisions
+        ]
         if "int8" in precisions and self.limits_from_texts and not calibration_texts(fold):
-            found.append(uncalibrated(fold))
+            found.append(f"{name}: no text outside the scored rows to take int8 limits from, so no int8 rows")
         return found
-
-    def _is_search(self, fold: "Fold", precision: str) -> str:
-        return f"{fold.data.name}: {precision} is a way of searching, so {self.family} has no such rows"
 
     @abstractmethod
     def _score(

@@ -11,7 +11,7 @@ from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Score
 from mipic_bench.evaluators._cosine import Rows
 from mipic_bench.evaluators._estimates import Estimate
-from mipic_bench.evaluators._precision import calibration_texts, uncalibrated
+from mipic_bench.evaluators._precision import calibration_texts
 
 if TYPE_CHECKING:
     from mipic_bench.embed import Embeddings
@@ -62,7 +62,7 @@ def require_rows(fold: "Fold", least: int = 2) -> None:
 
 
 def without_uncalibrated(
-    fold: "Fold", embeddings: "Embeddings", precisions: list[str], notes: list[str]
+    fold: "Fold", embeddings: "Embeddings", precisions: list[str]
 ) -> tuple[list[str], Rows | None]:
     """Return the precisions that can be scored, and the rows int8 takes its limits from."""
     if "int8" not in precisions:
@@ -70,5 +70,4 @@ def without_uncalibrated(
     texts = calibration_texts(fold)
     if texts:
         return precisions, np.asarray(embeddings.rows(texts))
-    notes.append(uncalibrated(fold))
     return [precision for precision in precisions if precision != "int8"], None

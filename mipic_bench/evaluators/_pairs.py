@@ -32,10 +32,9 @@ def pair_cosines(
     layers: Sequence[int],
     dims: Sequence[int],
     precisions: list[str],
-    notes: list[str],
 ) -> Iterator[tuple[int, str, list[Floats]]]:
     """Yield (layer, precision, cosines (len(dims), pair) of each frame), layers outermost."""
-    precisions, sample_rows = without_uncalibrated(fold, embeddings, precisions, notes)
+    precisions, sample_rows = without_uncalibrated(fold, embeddings, precisions)
     columns = [np.asarray(embeddings.rows(frame[name])) for frame in frames for name in ("sentence1", "sentence2")]
     rows, places = np.unique(np.concatenate(columns), return_inverse=True)
     ends = np.cumsum([len(column) for column in columns])

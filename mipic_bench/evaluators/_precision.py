@@ -42,11 +42,6 @@ def calibration_texts(fold: "Fold") -> list[str]:
     return []
 
 
-def uncalibrated(fold: "Fold") -> str:
-    """Say why a fold without `calibration_texts` has no int8 rows."""
-    return f"{fold.data.name}: no text outside the scored rows to take int8 limits from, so no int8 rows"
-
-
 def frame_texts(frame: "pd.DataFrame") -> Iterator[str]:
     """Yield every text of a frame of pairs or single texts."""
     for column in ("text", "sentence1", "sentence2"):

@@ -59,7 +59,7 @@ class Classification(Evaluator):
         require_rows(fold)
         fit_labels, truth = self._labels(fold)
         assert fold.fit is not None
-        precisions, sample_rows = without_uncalibrated(fold, embeddings, precisions, self.notes)
+        precisions, sample_rows = without_uncalibrated(fold, embeddings, precisions)
         rows = np.asarray(embeddings.rows([*fold.fit["text"], *fold.score["text"]]))
         emitter = Emitter(fold.data.name, len(truth), self.notes)
         log = _FitLog(fold.data.name)

@@ -59,7 +59,7 @@ class Clustering(Evaluator):
         if len(np.unique(labels)) < 2:
             where = f"task {fold.data.name}, split {fold.split}"
             raise UserError(where, f"all {len(labels)} rows have one label", "give it rows of two classes")
-        precisions, sample_rows = without_uncalibrated(fold, embeddings, precisions, self.notes)
+        precisions, sample_rows = without_uncalibrated(fold, embeddings, precisions)
         rows = np.asarray(embeddings.rows(fold.score["text"]))
         emitter = Emitter(fold.data.name, len(labels), self.notes)
         experiments = _mteb if protocol == "mteb" else _seeded

@@ -65,7 +65,7 @@ class Pair(Evaluator):
         if protocol == "clean" and tune is None:
             self.notes.append(f"{fold.data.name}: no rows to tune a threshold on, so only ap is scored")
         emitter = Emitter(fold.data.name, len(truth), self.notes)
-        for layer, precision, cosines in pair_cosines(fold, frames, embeddings, layers, dims, precisions, self.notes):
+        for layer, precision, cosines in pair_cosines(fold, frames, embeddings, layers, dims, precisions):
             for place, dim in enumerate(dims):
                 tuned = (cosines[1][place], tune_truth) if tune_truth is not None else None
                 estimates = _estimates(cosines[0][place], truth, tuned, protocol)

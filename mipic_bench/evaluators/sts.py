@@ -47,9 +47,7 @@ class Sts(Evaluator):
             )
         gold_ranked = ranked(gold)
         emitter = Emitter(fold.data.name, len(gold), self.notes)
-        for layer, precision, (cosines,) in pair_cosines(
-            fold, [fold.score], embeddings, layers, dims, precisions, self.notes
-        ):
+        for layer, precision, (cosines,) in pair_cosines(fold, [fold.score], embeddings, layers, dims, precisions):
             for dim, cosine in zip(dims, cosines, strict=True):
                 estimates = {"spearman": spearman(cosine, gold, gold_ranked), "pearson": pearson(cosine, gold)}
                 yield from emitter.scores(layer, dim, precision, estimates)
