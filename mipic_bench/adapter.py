@@ -12,11 +12,11 @@ from mipic_bench.backbones import Backbone, Readout, architectures
 from mipic_bench.backbones.model import catching
 from mipic_bench.backbones.probing import probe
 from mipic_bench.errors import UserError, raise_all
-from mipic_bench.methods import find
 from mipic_bench.objectives import Term
-from mipic_bench.recipe import Recipe, resolve
+from mipic_bench.recipes.methods import find
+from mipic_bench.recipes.recipe import Recipe, resolve
 from mipic_bench.states import States, pool
-from mipic_bench.trainer import heads_of
+from mipic_bench.training.trainer import heads_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

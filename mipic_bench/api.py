@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench.outcome import FailedCellsError, saved, swept
-from mipic_bench.tables import Table
+from mipic_bench.analysis.tables import Table
+from mipic_bench.running.outcome import FailedCellsError, saved, swept
 
 Names = str | Sequence[str]
 Folder = str | Path
@@ -71,7 +71,7 @@ def run(
             verify, diagnostics, keep_checkpoints, keep_vectors, checkpoint_every, track.
 
     Returns:
-        The rows of what was asked for, columns `mipic_bench.results.COLUMNS`.
+        The rows of what was asked for, columns `mipic_bench.results.rows.COLUMNS`.
 
     Raises:
         UserError: a mistake in what is asked for; nothing is run then.
@@ -87,9 +87,9 @@ def run(
         >>> sorted(best.columns[-4:])
         ['metric', 'n', 'stderr', 'value']
     """
-    from mipic_bench.asking import RUNNING, ask, check_seeds, sorted_options
-    from mipic_bench.plan import plan
-    from mipic_bench.request import Inputs
+    from mipic_bench.planning.asking import RUNNING, ask, check_seeds, sorted_options
+    from mipic_bench.planning.plan import plan
+    from mipic_bench.planning.request import Inputs
 
     request = ask(
         _list(methods),
@@ -149,8 +149,8 @@ def evaluate(
         >>> rows.loc[rows["metric"] == "ap", ["layer", "dim"]].values.tolist()
         [[1, 16], [4, 16]]
     """
-    from mipic_bench.asking import SCORING, sorted_options
-    from mipic_bench.evaluating import evaluation
+    from mipic_bench.models.evaluating import evaluation
+    from mipic_bench.planning.asking import SCORING, sorted_options
 
     asked = {
         "named": _list(tasks),
@@ -176,7 +176,7 @@ def load_results(results: Folder = "results") -> pd.DataFrame:
         >>> len(mb.load_results("results")) >= len(rows)
         True
     """
-    from mipic_bench.results import read_rows
+    from mipic_bench.results.folder import read_rows
 
     return read_rows(Path(results))
 
@@ -190,8 +190,8 @@ def tables(rows: pd.DataFrame) -> Tables:
         >>> print(shown[0].title)
         sts · pretrained · tiny, without training
     """
-    from mipic_bench.quality import View
-    from mipic_bench.tables import budget_tables
+    from mipic_bench.analysis.quality import View
+    from mipic_bench.analysis.tables import budget_tables
 
     return Tables(budget_tables(View(rows)))
 
@@ -216,10 +216,10 @@ def report(
     Raises:
         UserError: no finished run, or a method that was not scored.
     """
-    from mipic_bench import baselines as published
-    from mipic_bench import costs
-    from mipic_bench.report import build
-    from mipic_bench.results import read_finished, warned
+    from mipic_bench.analysis import baselines as published
+    from mipic_bench.models import costs
+    from mipic_bench.reporting import build
+    from mipic_bench.results.folder import read_finished, warned
 
     folder = Path(results)
     store = warned(read_finished(folder))
@@ -265,9 +265,9 @@ def compare(
         >>> len(mb.compare("results"))  # nobody published numbers on toy data
         0
     """
-    from mipic_bench import baselines as published
-    from mipic_bench.compare import compare as join
-    from mipic_bench.results import read_finished, warned
+    from mipic_bench.analysis import baselines as published
+    from mipic_bench.analysis.compare import compare as join
+    from mipic_bench.results.folder import read_finished, warned
 
     store = warned(read_finished(Path(results)))
     return join(
@@ -282,7 +282,7 @@ def compare(
 
 
 def export(run: str, layer: int, dim: int, out: Folder, *, results: Folder = "results", **options: Any) -> Path:
-    """Write one budget of a run as a folder that `SentenceTransformer(out)` loads: see `mipic_bench.export.export`.
+    """Write one budget of a run as a folder that `SentenceTransformer(out)` loads: see `mipic_bench.models.export.export`.
 
     Example:
         >>> import mipic_bench as mb
@@ -290,13 +290,13 @@ def export(run: str, layer: int, dim: int, out: Folder, *, results: Folder = "re
         >>> print(mb.export(rows["run"].iloc[0], layer=2, dim=16, out="exported"))
         exported
     """
-    from mipic_bench.export import export as write
+    from mipic_bench.models.export import export as write
 
     return write(Path(results), run, layer, dim, Path(out), **options)
 
 
 def profile(backbone: str, **settings: Any) -> pd.DataFrame:
-    """Measure what every budget of a backbone costs: see `mipic_bench.profiling.Settings` for what may be said.
+    """Measure what every budget of a backbone costs: see `mipic_bench.models.profiling.Settings` for what may be said.
 
     Example:
         >>> import mipic_bench as mb
@@ -304,8 +304,8 @@ def profile(backbone: str, **settings: Any) -> pd.DataFrame:
         >>> costs[["precision", "bytes"]].values.tolist()
         [['float32', 64], ['binary', 2]]
     """
-    from mipic_bench.profiling import Settings
-    from mipic_bench.profiling import profile as measure
+    from mipic_bench.models.profiling import Settings
+    from mipic_bench.models.profiling import profile as measure
 
     return measure(backbone, Settings(**settings))
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mipic_bench import commands_models, commands_run
+from mipic_bench.commands import models, runs
+from mipic_bench.commands.options import DataOption, JsonOption, ResultsOption, SetOption, Words
+from mipic_bench.commands.output import console, print_json
 from mipic_bench.errors import UserError, UserErrors
-from mipic_bench.options import DataOption, JsonOption, ResultsOption, SetOption, Words
-from mipic_bench.output import console, print_json
-from mipic_bench.parsing import numbers, pair, pieces
+from mipic_bench.planning.parsing import numbers, pair, pieces
 
 app = typer.Typer(
     help="Train, score and compare nested (Matryoshka) sentence embeddings at every layer and width.",
@@ -41,10 +41,10 @@ def report(
 
         mipic-bench report --reference mrl --baselines 'baselines/*.csv' --out reports/mine
     """
-    from mipic_bench import baselines as published
-    from mipic_bench import costs
-    from mipic_bench.report import build
-    from mipic_bench.results import read_finished
+    from mipic_bench.analysis import baselines as published
+    from mipic_bench.models import costs
+    from mipic_bench.reporting import build
+    from mipic_bench.results.folder import read_finished
 
     store = read_finished(results)
     _tell(store.problems)
@@ -79,9 +79,9 @@ def compare(
     Example:
         mipic-bench compare --results results --baselines 'baselines/*.csv' --out comparison.csv
     """
-    from mipic_bench import baselines as published
-    from mipic_bench import compare as comparison
-    from mipic_bench.results import read_finished
+    from mipic_bench.analysis import baselines as published
+    from mipic_bench.analysis import compare as comparison
+    from mipic_bench.results.folder import read_finished
 
     store = read_finished(results)
     _tell(store.problems)
@@ -118,7 +118,7 @@ def list_(
     Example:
         mipic-bench list methods
     """
-    from mipic_bench.listing import entries, listing
+    from mipic_bench.commands.listing import entries, listing
 
     if as_json:
         columns, rows = entries(kind, data)
@@ -139,7 +139,7 @@ def show(
     Example:
         mipic-bench show mipic-no-pic --backbone bert-base
     """
-    from mipic_bench.listing import described
+    from mipic_bench.commands.listing import described
 
     console().print(described(method, backbone, change or []))
 
@@ -150,22 +150,22 @@ def check(data: DataOption = None) -> None:
     Example:
         mipic-bench check --data mydata
     """
-    from mipic_bench.listing import check_all
+    from mipic_bench.commands.listing import check_all
 
     console().print(check_all(data))
 
 
 for _function in (
-    commands_run.run,
-    commands_run.plan,
+    runs.run,
+    runs.plan,
     report,
     compare,
     show,
     check,
-    commands_run.merge,
-    commands_models.export,
-    commands_models.evaluate,
-    commands_models.profile,
+    runs.merge,
+    models.export,
+    models.evaluate,
+    models.profile,
 ):
     app.command()(_function)
 app.command("list")(list_)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mipic_bench.embed import Embeddings
+from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.tasks import Fold, TaskData
 
 WIDTH = 16

@@ -4,11 +4,11 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
-from mipic_bench.methods import find
-from mipic_bench.plan import plan
-from mipic_bench.progress import Reporter
-from mipic_bench.request import Inputs, Request
-from mipic_bench.sweep import sweep
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs, Request
+from mipic_bench.recipes.methods import find
+from mipic_bench.running.progress import Reporter
+from mipic_bench.running.sweep import sweep
 
 NOUNS = ("cat", "dog", "house", "tree", "river", "stone")
 SMALL = {"max_steps": 3, "batch_size": 4, "max_length": 12}

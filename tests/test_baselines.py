@@ -5,8 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_results import make_rows
 
-from mipic_bench import baselines, results
+from mipic_bench.analysis import baselines
 from mipic_bench.errors import UserError
+from mipic_bench.results import folder as results
 
 GOOD = {
     "method": "MIPIC",

@@ -9,12 +9,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mipic_bench import backbones, checkpoint, trainer
+from mipic_bench import backbones
 from mipic_bench.corpora._base import read_corpus
 from mipic_bench.errors import UserError
-from mipic_bench.methods import find
-from mipic_bench.recipe import resolve
+from mipic_bench.recipes.methods import find
+from mipic_bench.recipes.recipe import resolve
 from mipic_bench.tasks._base import frame_of
+from mipic_bench.training import checkpoint, trainer
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.tensor([1, 2], dtype=torch.uint8)}
 

@@ -8,7 +8,7 @@ import pytest
 from command_line import caller
 from small_sweeps import files, write_data
 
-from mipic_bench import trainer
+from mipic_bench.training import trainer
 
 FAST = ("--backbone", "tiny", "--max-steps", 3, "--batch-size", 4, "--max-length", 16, "--dtype", "float32")
 BUDGETS = ("--dims", "8,64", "--layers", "2,4")

@@ -6,8 +6,9 @@ import sys
 import pandas as pd
 import pytest
 
-from mipic_bench import accelerating, asking
 from mipic_bench.cli import main
+from mipic_bench.planning import asking
+from mipic_bench.training import accelerating
 
 FAST = ("--backbone", "tiny", "--task", "toy-sts", "--dims", "8,64", "--layers", "2", "--dtype", "float32")
 

@@ -7,9 +7,10 @@ from rich.console import Console
 from scipy import stats
 from test_results import make_rows
 
-from mipic_bench import baselines, results
-from mipic_bench.compare import COLUMNS, compare, compare_table, write
+from mipic_bench.analysis import baselines
+from mipic_bench.analysis.compare import COLUMNS, compare, compare_table, write
 from mipic_bench.errors import UserError
+from mipic_bench.results import folder as results
 
 
 def published(**columns):
@@ -213,7 +214,7 @@ def test_rows_beside_themselves_do_not_differ(tmp_path):
 
 
 def test_a_join_that_would_explode_is_refused(monkeypatch):
-    monkeypatch.setattr("mipic_bench.compare._MOST_PAIRS", 1)
+    monkeypatch.setattr("mipic_bench.analysis.compare._MOST_PAIRS", 1)
     with pytest.raises(UserError, match="2 pairs"):
         compare(ours(), published(layer=""))
 

@@ -4,7 +4,7 @@ import json
 import pandas as pd
 import pytest
 
-from mipic_bench import checks, datafiles
+from mipic_bench.data import checks, datafiles
 from mipic_bench.errors import UserError
 
 

@@ -10,9 +10,11 @@ from small_sweeps import planned, request, swept, write_data
 from training import corpus, on_tiny, one_thread, recipe, same_bits
 
 import mipic_bench as mb
-from mipic_bench import backbones, results, trainer
-from mipic_bench.batches import Batches
-from mipic_bench.methods import catalog
+from mipic_bench import backbones
+from mipic_bench.recipes.methods import catalog
+from mipic_bench.results import folder as results
+from mipic_bench.training import trainer
+from mipic_bench.training.batches import Batches
 
 
 def trained(method, diagnostics, **settings):

@@ -12,7 +12,7 @@ from sklearn.metrics import v_measure_score
 from sklearn.preprocessing import normalize
 
 from mipic_bench import evaluators
-from mipic_bench.embed import Embeddings
+from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.evaluators import _precision, _search, bytes_per_vector, evaluator
 from mipic_bench.evaluators._precision import calibration_texts

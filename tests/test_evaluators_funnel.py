@@ -11,15 +11,15 @@ from evaluator_folds import run, values
 from small_sweeps import request, write_data
 from task_files import write_beir
 
-from mipic_bench.embed import Embeddings
+from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.evaluators import evaluator
 from mipic_bench.evaluators._ranking import per_query
 from mipic_bench.evaluators.funnel import funnel
-from mipic_bench.funnels import search
-from mipic_bench.plan import plan
-from mipic_bench.progress import Reporter
-from mipic_bench.request import Inputs
+from mipic_bench.models.funnels import search
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs
+from mipic_bench.running.progress import Reporter
 
 
 def exact(fold, embeddings, layer=3, dim=16):

@@ -15,9 +15,11 @@ from mteb import abstasks
 from small_sweeps import planned, request, swept, write_data
 from task_files import write_beir, write_classes, write_csv, write_sts
 
-from mipic_bench import official, results, tasks
+from mipic_bench import tasks
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import evaluator, mteb_tasks
+from mipic_bench.planning import official
+from mipic_bench.results import folder as results
 
 BASES = {
     "sts": ("STS", abstasks.AbsTaskSTS, "cosine_spearman"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mipic_bench import backbones, tasks
-from mipic_bench.embed import encode
+from mipic_bench.encoding.embed import encode
 from mipic_bench.evaluators import evaluator
 
 DATA = os.environ.get("MIPIC_BENCH_DATA")

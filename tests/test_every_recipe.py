@@ -3,8 +3,8 @@
 import pytest
 from command_line import caller
 
-from mipic_bench import results
-from mipic_bench.methods import catalog
+from mipic_bench.recipes.methods import catalog
+from mipic_bench.results import folder as results
 
 
 def names():

@@ -10,17 +10,20 @@ import pytest
 import torch
 import transformers
 
-from mipic_bench import backbones, checkpoint, results, views
+from mipic_bench import backbones
 from mipic_bench.backbones import tiny
-from mipic_bench.embed import encode
+from mipic_bench.encoding.embed import encode
 from mipic_bench.errors import UserError
-from mipic_bench.export import export, find_run, parameters, sentence_transformer
-from mipic_bench.mapping import cut
-from mipic_bench.methods import find
-from mipic_bench.plan import plan
-from mipic_bench.progress import Reporter
-from mipic_bench.request import Inputs, Request
-from mipic_bench.run import run_cell
+from mipic_bench.models.export import export, find_run, parameters, sentence_transformer
+from mipic_bench.models.mapping import cut
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs, Request
+from mipic_bench.recipes.methods import find
+from mipic_bench.results import folder as results
+from mipic_bench.running import views
+from mipic_bench.running.progress import Reporter
+from mipic_bench.running.run import run_cell
+from mipic_bench.training import checkpoint
 
 # sentence-transformers imports what transformers 5.17, our lower bound, scripts; torch 2.13 warns of that
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -262,7 +265,7 @@ def test_an_export_can_be_scored_again(folder_of_runs, tmp_path):
 def test_prompts_that_were_scored_are_the_exports_own(tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    from mipic_bench.evaluating import evaluation
+    from mipic_bench.models.evaluating import evaluation
 
     about = {"name": "mine", "prompt": "text: ", "query_prompt": "ask: ", "results": tmp_path / "results"}
     request, inputs, [cell] = evaluation("tiny", named=["toy-sts"], dims=(8, 64), layers=(4,), dtype="float32", **about)

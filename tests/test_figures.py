@@ -6,6 +6,7 @@ import pytest
 import synthetic
 
 from mipic_bench import figures
+from mipic_bench.analysis.quality import View
 from mipic_bench.errors import UserError
 from mipic_bench.figures import ablation_forest, pareto, quality_by_dim
 from mipic_bench.figures._axes import roomy
@@ -15,7 +16,6 @@ from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
 from mipic_bench.figures.sweep import Sweep
 from mipic_bench.figures.training_terms import TrainingTerms
-from mipic_bench.quality import View
 
 
 @pytest.fixture(scope="module")

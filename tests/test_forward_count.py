@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mipic_bench import backbones, evaluators, tasks
-from mipic_bench.embed import encode
+from mipic_bench.encoding.embed import encode
 
 FAMILIES = ("sts", "pair", "retrieval")
 

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from small_sweeps import planned, request, swept, write_data
 
-from mipic_bench import backbones, checkpoint, mapping, results, views
-from mipic_bench.methods import find
+from mipic_bench import backbones
+from mipic_bench.models import mapping
 from mipic_bench.posthoc import keep, kept, transforms
+from mipic_bench.recipes.methods import find
+from mipic_bench.results import folder as results
+from mipic_bench.running import views
+from mipic_bench.training import checkpoint
 
 QUICK = {
     "adaptor": ("posthoc.iterations = 20", "posthoc.batch_size = 8"),

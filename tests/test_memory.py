@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from mipic_bench.memory import keep_freed
+from mipic_bench.training.memory import keep_freed
 
 FAULTS = """
 import ctypes, resource, sys
-from mipic_bench.memory import keep_freed
+from mipic_bench.training.memory import keep_freed
 if sys.argv[1] == "keep" and not keep_freed():
     sys.exit(3)
 libc = ctypes.CDLL(None)

@@ -3,9 +3,9 @@
 import pytest
 
 from mipic_bench.errors import UserError
-from mipic_bench.methods import catalog, find, parse_change
-from mipic_bench.parsing import pieces
-from mipic_bench.recipe import resolve
+from mipic_bench.planning.parsing import pieces
+from mipic_bench.recipes.methods import catalog, find, parse_change
+from mipic_bench.recipes.recipe import resolve
 from mipic_bench.shapes import Shape
 
 

@@ -5,9 +5,10 @@ import torch
 from accelerate import Accelerator
 from training import TEXTS, corpus, on_tiny, one_thread, recipe, same_bits, train
 
-from mipic_bench import backbones, trainer
-from mipic_bench.methods import catalog
+from mipic_bench import backbones
 from mipic_bench.objectives import nested_cosines
+from mipic_bench.recipes.methods import catalog
+from mipic_bench.training import trainer
 
 MIPIC_TERMS = ("mrl", "attention", "cka", "chain")
 

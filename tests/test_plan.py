@@ -9,15 +9,19 @@ import pytest
 import torch
 from small_sweeps import SMALL, files, planned, request, swept, write, write_data
 
-from mipic_bench import backbones, checkpoint, estimate, evaluators, failures, results, trainer
+from mipic_bench import backbones, evaluators
+from mipic_bench.analysis.quality import View
 from mipic_bench.backbones import tiny
-from mipic_bench.changes import count, difference
+from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.sts import Sts
-from mipic_bench.methods import find
 from mipic_bench.paths import shipped
-from mipic_bench.prompts import Prompts
-from mipic_bench.quality import View
+from mipic_bench.planning import estimate
+from mipic_bench.planning.changes import count, difference
+from mipic_bench.recipes.methods import find
+from mipic_bench.results import failures
+from mipic_bench.results import folder as results
+from mipic_bench.training import checkpoint, trainer
 
 
 @pytest.fixture

@@ -10,14 +10,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mipic_bench import backbones, profiling
-from mipic_bench.costs import COLUMNS, read, write
+from mipic_bench import backbones
+from mipic_bench.analysis.quality import View
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import PRECISIONS
-from mipic_bench.export import parameters
 from mipic_bench.figures.pareto import COSTS, priced
-from mipic_bench.profiling import NEAREST, Settings, index, profile, search_seconds
-from mipic_bench.quality import View
+from mipic_bench.models import profiling
+from mipic_bench.models.costs import COLUMNS, read, write
+from mipic_bench.models.export import parameters
+from mipic_bench.models.profiling import NEAREST, Settings, index, profile, search_seconds
 
 SMALL = Settings(layers=(1, 4), dims=(5, 64), index_size=600)
 

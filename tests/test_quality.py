@@ -5,8 +5,8 @@ import pytest
 import synthetic
 
 from mipic_bench import stats
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
 
 
 def test_a_method_that_lacks_a_task_has_no_family_mean_and_it_is_said():

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from command_line import caller
 
-from mipic_bench import listing
+from mipic_bench.commands import listing
 from mipic_bench.errors import UserError, UserErrors
-from mipic_bench.methods import catalog, find
-from mipic_bench.recipe import Recipe, read, resolve, variants
-from mipic_bench.schema import Training
+from mipic_bench.recipes.methods import catalog, find
+from mipic_bench.recipes.recipe import Recipe, read, resolve, variants
+from mipic_bench.recipes.schema import Training
 from mipic_bench.shapes import Shape
 
 SHAPE = Shape(4, 64)
@@ -223,8 +223,8 @@ def test_check_tells_all_bad_recipes_and_where_they_are(tmp_path, monkeypatch):
 
 
 def test_run_refuses_a_bad_recipe_before_anything_is_done(tmp_path):
-    from mipic_bench.plan import plan
-    from mipic_bench.request import Inputs, Request
+    from mipic_bench.planning.plan import plan
+    from mipic_bench.planning.request import Inputs, Request
 
     path = write(tmp_path, GOOD.replace("alpha = 0.4", "alpha = 0.4\ndims = [8, 128]"))
     request = Request(methods=tuple(find([str(path)])), backbones=("tiny",), results=tmp_path / "results")

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import synthetic
 
-from mipic_bench import figures, report
+from mipic_bench import figures, reporting
+from mipic_bench.analysis.quality import View
 from mipic_bench.errors import UserError
-from mipic_bench.quality import View
-from mipic_bench.report._choice import chosen_dim, recommended, standings
-from mipic_bench.report.verdict import _power, sentences
+from mipic_bench.reporting._choice import chosen_dim, recommended, standings
+from mipic_bench.reporting.verdict import _power, sentences
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def built(tmp_path_factory):
     names = ("pretrained", "mrl", "mipic", "mipic-no-sia", "mipic-no-pic", "mipic-alpha=0.1", "mipic-alpha=0.9")
     frame = synthetic.rows(methods=names, layers=(3, 6))
     out = tmp_path_factory.mktemp("report")
-    page = report.build(
+    page = reporting.build(
         frame,
         synthetic.provenance(frame),
         out,
@@ -49,7 +49,7 @@ def test_every_table_and_figure_is_a_file(built):
 def test_every_section_is_there_and_every_link_leads_somewhere(built):
     _, page = built
     text = page.read_text()
-    assert re.findall(r'<section id="(\w+)"', text) == list(report.found())
+    assert re.findall(r'<section id="(\w+)"', text) == list(reporting.found())
     for link in re.findall(r'href="([^"]+)"', text):
         if link.startswith("#"):
             assert f'id="{link[1:]}"' in text, link
@@ -77,7 +77,7 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(built):
 
 def test_equal_input_gives_equal_bytes(built, tmp_path):
     frame, page = built
-    again = report.build(
+    again = reporting.build(
         frame.sample(frac=1, random_state=0),
         dict(reversed(synthetic.provenance(frame).items())),
         tmp_path,
@@ -226,7 +226,7 @@ def test_gaps_are_told_in_the_page(tmp_path):
     frame = synthetic.rows(methods=("mrl", "2d-mrl", "mipic"), seeds=(0, 1, 2, 3))
     frame = frame[~((frame.method == "2d-mrl") & (frame.task == "stsb"))]
     frame = frame[~((frame.method == "mipic") & (frame.seed == "2"))]
-    page = report.build(frame, {}, tmp_path)
+    page = reporting.build(frame, {}, tmp_path)
     text = page.read_text()
     assert "2d-mrl was not scored on stsb; it has no mean over this family." in text
     quality = pd.read_csv(tmp_path / "tables" / "quality--minilm--toy.csv")
@@ -243,7 +243,7 @@ def test_text_of_users_never_becomes_markup(tmp_path):
     records = {
         evil: {"cell": {"method": evil, "corpus": evil, "backbone": evil, "seed": "0"}, "git": evil, "dtype": evil}
     }
-    page = report.build(frame, records, tmp_path / "out", highlight=evil)
+    page = reporting.build(frame, records, tmp_path / "out", highlight=evil)
     text = page.read_text()
     assert "<img" not in text
     assert "<img" not in (page.parent / "report.md").read_text()
@@ -258,7 +258,7 @@ def test_text_of_users_never_becomes_markup(tmp_path):
 def test_a_report_needs_known_methods(tmp_path):
     frame = synthetic.rows(methods=("mrl", "mipic"), seeds=(0,))
     with pytest.raises(UserError, match="did you mean mipic"):
-        report.build(frame, {}, tmp_path / "out", reference="mipik")
+        reporting.build(frame, {}, tmp_path / "out", reference="mipik")
     assert not (tmp_path / "out").exists()
 
 
@@ -266,7 +266,7 @@ def test_several_settings_stand_apart(tmp_path):
     frame = synthetic.rows(
         methods=("pretrained", "mrl"), seeds=(0, 1, 2), corpora=("toy", "wiki"), dims=(8, 384), layers=(6,)
     )
-    page = report.build(frame, synthetic.provenance(frame), tmp_path)
+    page = reporting.build(frame, synthetic.provenance(frame), tmp_path)
     text = page.read_text()
     assert 'id="setting"' in text
     for slug in ("minilm--toy", "minilm--wiki"):
@@ -282,11 +282,11 @@ def test_a_method_beside_nothing_but_its_swept_values_can_be_reported(tmp_path):
     frame = synthetic.rows(
         methods=("mipic", "mipic-alpha=0.1", "mipic-alpha=0.9"), seeds=(0, 1), dims=(8, 64), layers=(2, 4)
     )
-    page = report.build(frame, synthetic.provenance(frame), tmp_path)
+    page = reporting.build(frame, synthetic.provenance(frame), tmp_path)
     assert (tmp_path / "figures").exists() and "mipic-alpha=0.9" in page.read_text()
 
 
-@pytest.mark.parametrize("name", report.found())
+@pytest.mark.parametrize("name", reporting.found())
 def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
     from mipic_bench.figures._style import Style, bind
 
@@ -295,7 +295,7 @@ def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
         synthetic.rows(methods=("mipic", "mipic-no-pic"), seeds=(0,), tasks={"sts": ("stsb",)}),
     ):
         view = View(frame)
-        list(report.found()[name]().blocks(report.Material(view, Style(bind(view), view.methods[0]))))
+        list(reporting.found()[name]().blocks(reporting.Material(view, Style(bind(view), view.methods[0]))))
 
 
 def test_fewer_tasks_behind_a_comparison_of_precisions_are_told(tmp_path):
@@ -309,23 +309,23 @@ def test_fewer_tasks_behind_a_comparison_of_precisions_are_told(tmp_path):
     view = View(rows)
     assert fewer_tasks(view, view.settings[0], "sts") == ", 2 of 3 tasks"
     assert fewer_tasks(view, view.settings[0], "pair") == ""
-    blocks = list(report.found()["cost"]().blocks(report.Material(view, Style(bind(view), "mrl"))))
-    told = [block.text for block in blocks if isinstance(block, report.Prose)]
+    blocks = list(reporting.found()["cost"]().blocks(reporting.Material(view, Style(bind(view), "mrl"))))
+    told = [block.text for block in blocks if isinstance(block, reporting.Prose)]
     assert len(told) == 1 and "sts over a, b." in told[0] and "pair" not in told[0]
 
 
 @pytest.mark.slow
 def test_two_processes_draw_what_one_does(tmp_path, monkeypatch):
-    from mipic_bench.report import _write
+    from mipic_bench.reporting import _write
 
     corpora = ("a", "b", "c")
     frame = synthetic.rows(
         methods=("mrl", "mipic"), seeds=(0,), corpora=corpora, tasks={"sts": ("stsb",)}, dims=(8, 384)
     )
     monkeypatch.setattr(_write, "cpu_count", lambda: 1)
-    one = report.build(frame, {}, tmp_path / "one")
+    one = reporting.build(frame, {}, tmp_path / "one")
     monkeypatch.setattr(_write, "cpu_count", lambda: 2)
-    two = report.build(frame, {}, tmp_path / "two")
+    two = reporting.build(frame, {}, tmp_path / "two")
     names = sorted(path.relative_to(one.parent) for path in one.parent.rglob("*") if path.is_file())
     assert len(names) > 20
     for name in names:

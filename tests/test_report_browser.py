@@ -12,7 +12,7 @@ import subprocess
 import pytest
 import synthetic
 
-from mipic_bench import report
+from mipic_bench import reporting
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -32,7 +32,7 @@ _QUIET += ("--disable-sync", "--no-first-run", "--hide-scrollbars")
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     frame = synthetic.rows(corpora=("toy", "wiki"))
-    return report.build(frame, synthetic.provenance(frame), tmp_path_factory.mktemp("report"), reference="mrl")
+    return reporting.build(frame, synthetic.provenance(frame), tmp_path_factory.mktemp("report"), reference="mrl")
 
 
 def play(page, tmp_path, script, size="1280,2000"):

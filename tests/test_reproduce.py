@@ -9,9 +9,9 @@ import synthetic
 from small_sweeps import request, swept, write_data
 from typer.testing import CliRunner
 
-from mipic_bench import results
+from mipic_bench.analysis.reproduce import commands
 from mipic_bench.cli import app
-from mipic_bench.reproduce import commands
+from mipic_bench.results import folder as results
 
 
 def test_the_command_of_a_run_gives_the_same_run(tmp_path):

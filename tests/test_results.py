@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipic_bench import commit, merge, packed, record, results, run
 from mipic_bench.errors import UserError
-from mipic_bench.rows import IDENTITY, from_csv, problems, to_csv, typed, union
+from mipic_bench.results import commit, merge, packed
+from mipic_bench.results import folder as results
+from mipic_bench.results.rows import IDENTITY, from_csv, problems, to_csv, typed, union
+from mipic_bench.running import record, run
 
 NAME = "mipic--minilm--toy--s0--abc123"
 

@@ -10,7 +10,7 @@ from scipy import integrate
 
 from mipic_bench import stats
 from mipic_bench.errors import UserError
-from mipic_bench.results import COLUMNS
+from mipic_bench.results.folder import COLUMNS
 
 METRIC = {"sts": "spearman", "pair": "ap"}
 TASKS = {"sts": ("stsb", "sick_r", "sts12"), "pair": ("mrpc", "rte")}

@@ -15,14 +15,17 @@ import pytest
 import torch
 from small_sweeps import SMALL, files, planned, request, swept, write, write_data
 
-from mipic_bench import attempts, checkpoint, engines, failures, locks, results, run, stopping, sweep, trainer
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.classification import Classification
-from mipic_bench.methods import find
-from mipic_bench.plan import plan
-from mipic_bench.progress import Reporter
-from mipic_bench.request import Inputs
-from mipic_bench.stopping import STOP, Stopped
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs
+from mipic_bench.recipes.methods import find
+from mipic_bench.results import failures, locks
+from mipic_bench.results import folder as results
+from mipic_bench.running import attempts, engines, run, stopping, sweep
+from mipic_bench.running.progress import Reporter
+from mipic_bench.running.stopping import STOP, Stopped
+from mipic_bench.training import checkpoint, trainer
 
 
 @pytest.fixture

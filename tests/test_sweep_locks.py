@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mipic_bench import locks
-from mipic_bench.locks import Holder, Locks, holder, lock_path
+from mipic_bench.results import locks
+from mipic_bench.results.locks import Holder, Locks, holder, lock_path
 
 CODE = """
 import sys, time
 from pathlib import Path
-from mipic_bench.locks import Locks
+from mipic_bench.results.locks import Locks
 held = Locks(Path(sys.argv[1])).__enter__()
 assert held.take("run") is None
 print("taken", flush=True)

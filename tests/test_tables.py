@@ -8,9 +8,9 @@ import pytest
 import synthetic
 from rich.console import Console
 
-from mipic_bench import tables
-from mipic_bench.quality import View
-from mipic_bench.tables import Column, Table
+from mipic_bench.analysis import tables
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.tables import Column, Table
 
 
 @pytest.fixture(scope="module")

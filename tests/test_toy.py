@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mipic_bench import corpora, leakage, tasks, toy, toy_words
+from mipic_bench import corpora, tasks
+from mipic_bench.analysis import leakage
+from mipic_bench.data import toy, toy_words
 
 # Golden: when one changes, every toy number in results and reports changes with it. Change them on purpose only.
 DIGESTS = {

@@ -7,14 +7,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mipic_bench import backbones, trainer
-from mipic_bench.batches import Batch, Batches
+from mipic_bench import backbones
 from mipic_bench.corpora._base import read_corpus
 from mipic_bench.errors import UserError
-from mipic_bench.methods import find
-from mipic_bench.recipe import Training, resolve
+from mipic_bench.recipes.methods import find
+from mipic_bench.recipes.recipe import Training, resolve
 from mipic_bench.shapes import Shape
 from mipic_bench.tasks._base import frame_of
+from mipic_bench.training import trainer
+from mipic_bench.training.batches import Batch, Batches
 
 WORDS = [f"word {number}" + " more" * (number % 7) for number in range(23)]
 PAIRS = read_corpus(frame_of(anchor=WORDS, positive=[f"so {text}" for text in WORDS]), "pairs", "pairs", "toy")

@@ -10,10 +10,13 @@ import pytest
 import torch
 from small_sweeps import planned, request, swept, write_data
 
-from mipic_bench import backbones, embed, results, vectors, views
-from mipic_bench.embed import encode
-from mipic_bench.progress import Reporter
-from mipic_bench.vectors import Kept
+from mipic_bench import backbones
+from mipic_bench.encoding import embed, vectors
+from mipic_bench.encoding.embed import encode
+from mipic_bench.encoding.vectors import Kept
+from mipic_bench.results import folder as results
+from mipic_bench.running import views
+from mipic_bench.running.progress import Reporter
 
 LAYERS = (2, 4)
 TEXTS = [f"a text about {thing} number {n}" for n in range(9) for thing in ("boats", "rain")]
@@ -135,7 +138,7 @@ def test_a_disk_that_becomes_full_costs_no_run(tmp_path):
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from mipic_bench.vectors import Kept, _mapped
+from mipic_bench.encoding.vectors import Kept, _mapped
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 said = []

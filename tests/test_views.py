@@ -6,16 +6,17 @@ import pytest
 import torch
 from training import one_thread
 
-from mipic_bench import backbones, corpora, evaluators, tasks, views
-from mipic_bench.embed import Embeddings, encode
+from mipic_bench import backbones, corpora, evaluators, tasks
+from mipic_bench.encoding.embed import Embeddings, encode
 from mipic_bench.errors import UserError
-from mipic_bench.methods import find
-from mipic_bench.plan import plan
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs, Request
 from mipic_bench.posthoc import transforms
-from mipic_bench.progress import Reporter
-from mipic_bench.request import Inputs, Request
-from mipic_bench.results import read
-from mipic_bench.run import run_cell
+from mipic_bench.recipes.methods import find
+from mipic_bench.results.folder import read
+from mipic_bench.running import views
+from mipic_bench.running.progress import Reporter
+from mipic_bench.running.run import run_cell
 from mipic_bench.shapes import served
 
 DIMS, LAYERS = (4, 8, 20, 64), (3, 4)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from training import corpus, on_tiny, train
 
-from mipic_bench import backbones, trainer
-from mipic_bench.batches import Batches
-from mipic_bench.methods import find
-from mipic_bench.vocabulary import only_used_rows
+from mipic_bench import backbones
+from mipic_bench.recipes.methods import find
+from mipic_bench.training import trainer
+from mipic_bench.training.batches import Batches
+from mipic_bench.training.vocabulary import only_used_rows
 
 TABLE = "model.embeddings.word_embeddings.weight"
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from mipic_bench import backbones, trainer
+from mipic_bench import backbones
 from mipic_bench.corpora import Corpus
-from mipic_bench.recipe import Recipe, Resolved, resolve
+from mipic_bench.recipes.recipe import Recipe, Resolved, resolve
+from mipic_bench.training import trainer
 
 SUBJECTS = ("a cat", "the old dog", "my neighbor", "a very small bird", "the queen of the hill")
 VERBS = ("sleeps on", "looks at", "runs away from", "sings to")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mipic_bench.checks import listed
+from mipic_bench.data.checks import listed
 from mipic_bench.errors import UserError
 
 _VOCABULARIES = (

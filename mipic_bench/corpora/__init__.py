@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from mipic_bench import datafiles, registry, toy
+from mipic_bench import registry
 from mipic_bench.corpora._base import KINDS, Corpus, HubCorpus, infer, read_corpus
+from mipic_bench.data import datafiles, toy
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.tasks import local
 from mipic_bench.tasks._base import frame_of

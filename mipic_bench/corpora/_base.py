@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mipic_bench import checks, datafiles
+from mipic_bench.data import checks, datafiles
 from mipic_bench.errors import UserError
 from mipic_bench.registry import lazy
 from mipic_bench.tasks._tables import pair_labels

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mipic_bench.errors import UserError, raise_all, unknown
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 PROTOCOLS = ("clean", "paper", "mteb")

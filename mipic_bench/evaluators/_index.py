@@ -10,7 +10,7 @@ from mipic_bench.evaluators._cosine import Rows
 from mipic_bench.evaluators._ranking import Judged
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 

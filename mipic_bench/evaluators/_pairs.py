@@ -12,7 +12,7 @@ from mipic_bench.evaluators._precision import calibration_texts, frame_texts, st
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 

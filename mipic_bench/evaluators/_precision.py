@@ -19,7 +19,7 @@ from mipic_bench.evaluators._cosine import Rows, Vectors
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 CALIBRATION_TEXTS = 2000  # texts that int8 ranges are taken from, at most

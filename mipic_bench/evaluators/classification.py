@@ -14,7 +14,7 @@ from mipic_bench.evaluators._estimates import UNDEFINED, Estimate, Labels, macro
 from mipic_bench.evaluators._precision import calibration_texts, stored
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 MTEB_EXPERIMENTS = 10

@@ -15,7 +15,7 @@ from mipic_bench.evaluators._estimates import UNDEFINED, Estimate, Labels, v_mea
 from mipic_bench.evaluators._precision import calibration_texts, stored
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 SEEDS = (0, 1, 2, 3, 4)

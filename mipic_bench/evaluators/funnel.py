@@ -21,7 +21,7 @@ from mipic_bench.evaluators._ranking import Judged, per_query
 from mipic_bench.evaluators._search import best_columns, prefix_norms, query_blocks, relevant_ranks
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 _REPEATS = 3  # wall time is the least of these

@@ -30,7 +30,7 @@ from mipic_bench.evaluators._precision import read_back
 from mipic_bench.tasks.local import SPLIT_NAMES
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
 
 METRICS: Mapping[str, Mapping[str, str]] = {
     "STS": {"spearman": "cosine_spearman", "pearson": "cosine_pearson"},

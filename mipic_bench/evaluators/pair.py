@@ -24,7 +24,7 @@ from mipic_bench.evaluators._thresholds import best_accuracy, best_f1, grid_thre
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 

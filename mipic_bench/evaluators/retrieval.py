@@ -15,7 +15,7 @@ from mipic_bench.evaluators._ranking import Judged, per_query
 from mipic_bench.evaluators._search import prefix_norms, prefix_scores, query_blocks, relevant_ranks, rescored
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 

@@ -12,7 +12,7 @@ from mipic_bench.evaluators._estimates import pearson, ranked, spearman
 from mipic_bench.evaluators._pairs import pair_cosines, pair_texts
 
 if TYPE_CHECKING:
-    from mipic_bench.embed import Embeddings
+    from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 
 from mipic_bench import errors, registry
-from mipic_bench.quality import View
+from mipic_bench.analysis.quality import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def draw_all(
     """Draw the figures of some rows as PNG (200 dpi) and SVG files; equal rows give equal bytes.
 
     Args:
-        rows: rows with the columns of `mipic_bench.results.COLUMNS`.
+        rows: rows with the columns of `mipic_bench.results.rows.COLUMNS`.
         provenance: run name -> provenance; may be empty.
         out_folder: where the files go; made when it is not there.
         only: names of figures (file names in `mipic_bench/figures`); None draws those meant for the end of a run.

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from mipic_bench.analysis.quality import View
 from mipic_bench.figures._style import Style
-from mipic_bench.quality import View
 
 LEGIBLE = 12  # lines in one panel that can still be told apart
 CAPTION = (

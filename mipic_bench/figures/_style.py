@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mipic_bench.analysis.quality import View
 from mipic_bench.figures import default_reference
-from mipic_bench.quality import View
 
 # Okabe and Ito's palette for color-blind readers (jfly.uni-koeln.de/color) without its yellow, which is lost on white
 # paper, and two of Paul Tol's muted set.

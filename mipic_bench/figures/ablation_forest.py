@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick, safe
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick, safe
 from mipic_bench.stats.estimates import BETTER, WORSE
 from mipic_bench.stats.questions import REMOVED
 

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mipic_bench import stats
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import new_figure
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
 from mipic_bench.stats import Ranking
 
 _ROW, _LETTER = 0.19, 0.062  # inches between two names; of a letter

@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick, safe
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._heat import grid, heat_figure
 from mipic_bench.figures._style import Style
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick, safe
 
 
 class LayerByDim(Drawing):

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.evaluators import bytes_per_vector
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import method_handles, panels
 from mipic_bench.figures._crowd import CAPTION, figures_of
 from mipic_bench.figures._style import Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
 
 # Columns of a profile -> how the axis is called. Lower is cheaper.
 COSTS: Mapping[str, str] = {

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench import stats
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._style import Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
 
 _MOST = 6  # published curves in one figure
 _LOOKS: tuple[tuple[str, Any], ...] = (

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._crowd import CAPTION, figures_of
 from mipic_bench.figures._style import INK, Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick
 
 
 class QualityByDim(Drawing):

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick, safe
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, PALETTE, Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting, pick, safe
 
 _MARKERS = ("o", "s", "^")
 

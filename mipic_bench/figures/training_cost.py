@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import Style, gid
-from mipic_bench.quality import View
-from mipic_bench.selection import Setting
 
 MEASURES = {"ms_per_step": "ms per step", "peak_memory_mb": "peak memory, MB"}
 

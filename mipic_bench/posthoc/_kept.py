@@ -7,8 +7,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from mipic_bench import commit
 from mipic_bench.posthoc._transform import Fitted, Transform
+from mipic_bench.results import commit
 
 
 def keep(path: Path, fitted: Mapping[int, Fitted], weights: str) -> None:

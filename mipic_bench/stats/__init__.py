@@ -7,7 +7,7 @@ What varies is the trained model: everything scored on one model shares its luck
     low_wide, high_wide   tasks as a sample too: for sentences that speak beyond the tasks that were scored
 
 Functions on arrays take (seed, task) with NaN where a cell is missing; functions on rows take a frame with the columns
-of `mipic_bench.results.COLUMNS` and return tidy frames. Values and differences are fractions (0.01 is one point).
+of `mipic_bench.results.rows.COLUMNS` and return tidy frames. Values and differences are fractions (0.01 is one point).
 Nothing here draws from a global generator: equal input gives equal output.
 """
 

@@ -80,7 +80,7 @@ def retentions(
     width that the backbone has in the rows.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         metrics: family -> the one metric that speaks for it.
         split: the split that counts where a task has it.
         seed: of the bootstrap.
@@ -105,7 +105,7 @@ def budgets(
     is within the share, `high` the first whose lower end is. A band that falls again further up is not looked at.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         metrics: family -> the one metric that speaks for it.
         split: the split that counts where a task has it.
         seed: of the bootstrap.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mipic_bench.errors import UserError
 from mipic_bench.families import MAIN_METRIC
-from mipic_bench.rows import seed_text
+from mipic_bench.results.rows import seed_text
 from mipic_bench.stats.intervals import Array
 
 FAMILY_MEAN = "mean of families"  # the labelled extra: a mean over unlike metrics
@@ -54,7 +54,7 @@ def grids(rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC, split
     """Lay out rows as one grid per family that has scores, in the order of `metrics`.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         metrics: family -> the one metric that speaks for it.
         split: taken where a task was scored on it anywhere under the same protocol, backbone and corpus (a method
             without a corpus stands beside every one); another split of the same task is then left out, and a task
@@ -81,7 +81,7 @@ def mean_over_dims(rows: pd.DataFrame, dims: Sequence[int]) -> pd.DataFrame:
     """Average each score over several widths, for a question about a range of them ("at dims 8 to 64").
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         dims: the widths; a score that lacks one of them is left out.
 
     Returns:

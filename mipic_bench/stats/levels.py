@@ -48,7 +48,7 @@ def scores(
     """Estimate the quality of every method at every budget, per family; the mean over families is a labelled extra.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`; a mix of backbones, corpora, protocols and precisions is kept
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`; a mix of backbones, corpora, protocols and precisions is kept
             apart.
         statistic: "mean" over tasks then over seeds, or "iqm" over all seeds and tasks (then no mean over families).
         metrics: family -> the one metric that speaks for it.

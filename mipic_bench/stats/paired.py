@@ -111,7 +111,7 @@ def differences(
     """Compare every method with a reference at every budget and family. All of it is exploratory: p is not corrected.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         reference: the method on the right side: positive differences are gains over it.
         metrics: family -> the one metric that speaks for it.
         split: the split that counts where a task has it.

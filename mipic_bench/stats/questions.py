@@ -55,7 +55,7 @@ def questions(
     The verdict stands on Holm's corrected p and on the interval; the intervals themselves are not corrected.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         base_method: the method that its ablations are compared with.
         ablations: the components to ask about (names of ablations); all by default, as `components` finds them.
         metrics: family -> the one metric that speaks for it.

@@ -84,7 +84,7 @@ def ranking(
     """Rank the methods of one setting at one budget over all its tasks, each score a mean over the method's seeds.
 
     Args:
-        rows: the columns of `mipic_bench.results.COLUMNS`.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         backbone: of every method.
         corpus: of the trained methods; those without a corpus join.
         layer: the budget's layer.

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from mipic_bench import registry, toy
+from mipic_bench import registry
+from mipic_bench.data import toy
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.tasks import generated, hub, local
 from mipic_bench.tasks._base import SPLITS, Fold, Task, TaskData

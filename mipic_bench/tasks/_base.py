@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mipic_bench import datafiles
+from mipic_bench.data import datafiles
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mipic_bench import checks, datafiles
+from mipic_bench.data import checks, datafiles
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy

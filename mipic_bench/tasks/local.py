@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipic_bench import checks, datafiles
+from mipic_bench.data import checks, datafiles
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy

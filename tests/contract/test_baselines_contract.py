@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from mipic_bench import baselines, tasks
+from mipic_bench import tasks
+from mipic_bench.analysis import baselines
 from mipic_bench.paths import shipped
 
 FILES = sorted(shipped("baselines").glob("*.csv"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mipic_bench import evaluators, tasks
-from mipic_bench.embed import Embeddings
+from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.families import FAMILIES
 
 TOYS = {tasks.known()[name]: name for name in tasks.SUITES["toy"]}

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import synthetic
 
 from mipic_bench import figures
+from mipic_bench.analysis.quality import View
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._style import Style, bind
-from mipic_bench.quality import View
 
 PARTS = figures.found()
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=-"
@@ -89,5 +89,5 @@ def test_every_file_is_a_part():
 
 
 def test_no_figure_imports_torch():
-    code = "import sys; from mipic_bench import figures, tables, report; figures.found(); assert 'torch' not in sys.modules"
+    code = "import sys; from mipic_bench import figures, reporting; figures.found(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

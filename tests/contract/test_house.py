@@ -16,71 +16,87 @@ PACKAGE = Path(mipic_bench.__file__).parent
 ROOT = PACKAGE.parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-# from the ground up; a module imports at its top from its own level and from those below it
+# from the ground up; a part imports from its own level and from those below it, at its top and inside its functions
 LEVELS = (
-    "errors families paths registry shapes parsing stopping commit memory offline output",
-    "states rows packed results recipe schema methods failures locks objectives posthoc checks datafiles changes reproduce selection",
-    "backbones tasks corpora evaluators toy toy_words leakage stats provenance progress",
-    "official trainer embed batches vocabulary vectors prompts checkpoint tables figures quality baselines compare alike merge"
-    " model_card costs",
-    "request plan estimate record accelerating views run attempts engines sweep report mapping export asking evaluating funnels"
-    " profiling outcome adapter",
-    "config options listing commands_run commands_models cli api",
+    "errors families paths registry shapes states",
+    "results data objectives",
+    "posthoc stats tasks backbones",
+    "recipes corpora encoding",
+    "evaluators training",
+    "analysis adapter",
+    "planning figures",
+    "running reporting",
+    "models",
+    "api commands",
+    "cli",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 
 
+def part_of(module):
+    return module.split(".")[1]
+
+
 def module_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    names = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
-def top_imports(path):
-    """Return the parts of the package that a file imports when it is imported itself."""
-    found = set()
+MODULES = {module_of(path): path for path in SOURCES}
+INSIDE = [module for module in MODULES if module != "mipic_bench"]
+
+
+@cache
+def imports(module, later=True):
+    """Return the modules of the package that a module imports: when it is imported itself, and with `later` at any time."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in [part for part in tree.body if isinstance(part, (ast.Import, ast.ImportFrom))]:
+    found = set()
+    for node in ast.walk(tree) if later else tree.body:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif node.level:
-            folders = ("mipic_bench", *path.relative_to(PACKAGE).parent.parts)
-            base = ".".join(folders[: len(folders) - node.level + 1])
-            names = [f"{base}.{node.module or alias.name}" for alias in node.names]
-        else:
-            names = [
-                f"{node.module}.{alias.name}" if node.module == "mipic_bench" else node.module for alias in node.names
-            ]
-        found |= {name.split(".")[1] for name in names if name.startswith("mipic_bench.")}
-    return found
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            source = ".".join([package] * bool(node.level) + [node.module] * bool(node.module))
+            names = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else source for name in names}
+    return (found & set(MODULES)) - {module}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    own = module_of(path)
-    if own != "__init__":
-        above = {name for name in top_imports(path) if LEVEL[name] > LEVEL[own]}
-        assert not above, f"{own} imports {', '.join(sorted(above))} from above"
+@pytest.mark.parametrize("module", INSIDE)
+def test_imports_point_one_way(module):
+    own = part_of(module)
+    above = {name for name in map(part_of, imports(module)) if LEVEL[name] > LEVEL[own]}
+    assert not above, f"{own} imports {', '.join(sorted(above))} from above"
 
 
 def test_every_part_has_one_level_and_one_place_in_the_readme():
-    parts = sorted({module_of(path) for path in SOURCES} - {"__init__"})
+    parts = sorted(set(map(part_of, INSIDE)))
     assert sorted(name for names in LEVELS for name in names.split()) == parts
     if not (ROOT / "README.md").is_file():
         pytest.skip("needs the checkout")
     house = re.search(r"## The house\n\n```\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    drawn = re.findall(
-        r"(\w+)(?:\.py|/)",
-        house[1].partition("mipic_bench/\n")[2].replace("commands_*", "commands_run.py commands_models"),
-    )
+    lines = house[1].partition("mipic_bench/\n")[2].splitlines()
+    drawn = [name for line in lines for name in re.findall(r"(\w+)(?:\.py|/)", re.split(r"   +", line.strip())[0])]
     assert sorted(drawn) == parts
 
 
 def test_no_two_parts_need_each_other():
     needs = {}
-    for path in SOURCES:
-        needs.setdefault(module_of(path), set()).update(top_imports(path) - {module_of(path)})
+    for module in INSIDE:
+        needs.setdefault(part_of(module), set()).update(set(map(part_of, imports(module))) - {part_of(module)})
+    assert not in_circles(needs)
+
+
+def test_no_two_modules_need_each_other_to_be_imported():
+    assert not in_circles({module: imports(module, later=False) for module in INSIDE})
+
+
+def in_circles(needs):
+    """Return what cannot come after all that it needs."""
     while free := {part for part, others in needs.items() if not others & set(needs)}:
         needs = {part: others for part, others in needs.items() if part not in free}
-    assert not needs, "each of these needs another one of them: " + ", ".join(sorted(needs))
+    return sorted(needs)
 
 
 def test_objectives_never_import_backbones():
@@ -99,15 +115,13 @@ def test_the_extras_that_messages_name_exist():
 LIGHT = (
     "cli",
     "stats",
-    "tables",
+    "analysis.tables",
+    "analysis.compare",
     "figures",
-    "report",
-    "recipe",
-    "methods",
-    "results",
-    "merge",
-    "compare",
-    "listing",
+    "reporting",
+    "recipes.methods",
+    "results.merge",
+    "commands.listing",
     "objectives",
 )
 

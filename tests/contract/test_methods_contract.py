@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from training import on_tiny, one_thread, train  # noqa: E402
 
-from mipic_bench import listing  # noqa: E402
 from mipic_bench.backbones.sources import ENTRIES  # noqa: E402
-from mipic_bench.methods import catalog  # noqa: E402
+from mipic_bench.commands import listing  # noqa: E402
 from mipic_bench.paths import shipped  # noqa: E402
-from mipic_bench.recipe import read, resolve, variants  # noqa: E402
+from mipic_bench.recipes.methods import catalog  # noqa: E402
+from mipic_bench.recipes.recipe import read, resolve, variants  # noqa: E402
 from mipic_bench.shapes import Shape, default_chain, default_dims  # noqa: E402
 
 FILES = sorted(shipped("methods").glob("*.toml"))

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from mipic_bench import corpora, tasks, toy
+from mipic_bench import corpora, tasks
+from mipic_bench.data import toy
 from mipic_bench.families import FAMILIES
 
 CONSTANTS = list(tasks.registered().values())

@@ -12,9 +12,9 @@ from sides import DTYPES, default_dtype, recipe_on, train_ours
 
 from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
-from mipic_bench.batches import Batches
-from mipic_bench.embed import encode
-from mipic_bench.recipe import Resolved
+from mipic_bench.encoding.embed import encode
+from mipic_bench.recipes.recipe import Resolved
+from mipic_bench.training.batches import Batches
 
 LENGTH = 128
 GROUPS = {

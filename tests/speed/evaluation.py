@@ -15,7 +15,7 @@ from harness import Rows, child, options, peak_mb, turns
 from sides import DTYPES, default_dtype, peer_model, save_backbone
 
 from mipic_bench import backbones, evaluators, tasks
-from mipic_bench.embed import encode
+from mipic_bench.encoding.embed import encode
 from mipic_bench.shapes import default_dims
 from mipic_bench.tasks import Fold
 

@@ -15,7 +15,7 @@ from training import peer_loss
 
 from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
-from mipic_bench.embed import encode
+from mipic_bench.encoding.embed import encode
 from mipic_bench.shapes import default_dims
 
 TOKENS = 64

@@ -13,9 +13,10 @@ import torch
 from harness import ROOT, Rows, options, seconds, text_corpus
 from sides import DTYPES, SETTINGS, default_dtype, step_seconds
 
-from mipic_bench import backbones, evaluators, methods, tasks
-from mipic_bench.embed import Embeddings, encode
-from mipic_bench.recipe import resolve
+from mipic_bench import backbones, evaluators, tasks
+from mipic_bench.encoding.embed import Embeddings, encode
+from mipic_bench.recipes import methods
+from mipic_bench.recipes.recipe import resolve
 
 STEPS = 6
 
@@ -79,11 +80,11 @@ def reported(seeds: int) -> tuple[int, float]:
     sys.path.insert(0, str(ROOT / "tests"))
     import synthetic
 
-    from mipic_bench import report
+    from mipic_bench import reporting
 
     rows = synthetic.rows(seeds=range(seeds))
     with TemporaryDirectory() as folder:
-        return len(rows), seconds(lambda: report.build(rows, synthetic.provenance(rows), Path(folder)))
+        return len(rows), seconds(lambda: reporting.build(rows, synthetic.provenance(rows), Path(folder)))
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mipic_bench import corpora, provenance
+from mipic_bench import corpora
 from mipic_bench.corpora import Corpus
+from mipic_bench.results import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 _MACHINE = ["created", "git", "processor", "cores", "threads", "memory_gb", "card", "load"]

@@ -12,10 +12,12 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from harness import text_corpus
 
-from mipic_bench import backbones, methods, trainer
+from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
 from mipic_bench.corpora import Corpus
-from mipic_bench.recipe import Resolved, resolve
+from mipic_bench.recipes import methods
+from mipic_bench.recipes.recipe import Resolved, resolve
+from mipic_bench.training import trainer
 
 MIXED = {"float32": "no", "bfloat16": "bf16"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -24,7 +26,7 @@ SETTINGS: dict[str, Any] = {"epochs": 1, "learning_rate": 2e-5, "weight_decay": 
 
 def default_dtype() -> str:
     """Return bfloat16 where the processor has it, as `mipic-bench run` does."""
-    from mipic_bench.run import resolve_dtype
+    from mipic_bench.planning.device import resolve_dtype
 
     return resolve_dtype("auto", "cuda" if torch.cuda.is_available() else "cpu")
 

@@ -13,7 +13,8 @@ from typing import Any
 from harness import Rows, child, corpus_texts, options, text_corpus, turns
 from sides import default_dtype, peer_model, recipe_on, save_backbone, train_ours, train_peer, warm_up
 
-from mipic_bench import backbones, methods
+from mipic_bench import backbones
+from mipic_bench.recipes import methods
 from mipic_bench.shapes import default_dims
 
 LENGTH = 128

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mipic_bench import packed
+from mipic_bench.analysis.quality import View
 from mipic_bench.errors import raise_all
 from mipic_bench.families import FAMILIES
 from mipic_bench.figures.training_terms import history
-from mipic_bench.quality import View
+from mipic_bench.results import packed
 from mipic_bench.stats import FAMILY_MEAN, differences, mean_over_dims, scores, seeds_needed
 
 ROOT = Path(__file__).resolve().parents[2]

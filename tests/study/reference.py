@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mipic_bench import baselines
+from mipic_bench.analysis import baselines
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results" / "study"

@@ -1,0 +1,333 @@
+"""Rows in, quality at every budget out: which rows count, and their mean over tasks and then over seeds.
+
+Every table, figure and sentence of a report reads its numbers from one `View`, so they cannot disagree. What a view
+leaves out (an older run of the same cell, a seed that lacks a task) is never averaged in silently: it stands in `notes`.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from copy import copy
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from mipic_bench import stats
+from mipic_bench.analysis.selection import GROUP, SETTING, Setting, categorical, largest_common, pick, spread
+from mipic_bench.families import MAIN_METRIC, METRIC_TITLE
+
+T = TypeVar("T")
+
+
+class View:
+    """What tables, figures and reports look at: rows, their provenance, and the frames derived from them, once each.
+
+    Args:
+        rows: rows with the columns of `mipic_bench.results.rows.COLUMNS`.
+        provenance: run name -> provenance; may be empty.
+        profile: cost per budget, columns backbone, layer, dim, precision and any of `figures.pareto.COSTS`.
+        published: numbers of others, as `baselines.load` returns them.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        provenance: Mapping[str, Mapping[str, Any]] | None = None,
+        profile: pd.DataFrame | None = None,
+        published: pd.DataFrame | None = None,
+    ) -> None:
+        self.given = rows
+        self.provenance = dict(provenance or {})
+        self.profile, self.published = profile, published
+        self.notes: list[str] = []
+        self._made: dict[Hashable, Any] = {}
+        self.rows = self._newest(categorical(rows))
+
+    def _newest(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Keep one run per cell: two runs of one cell were trained differently, and a mean over them means nothing."""
+        runs = rows[["run", "method", "backbone", "corpus", "seed"]].drop_duplicates().astype(str)
+        runs["created"] = [str(self.provenance.get(run, {}).get("created", "")) for run in runs["run"]]
+        runs = runs.sort_values(["created", "run"])
+        older = runs[runs.duplicated(["method", "backbone", "corpus", "seed"], keep="last")]
+        for run in older["run"]:
+            self.notes.append(
+                f"Run {run} is left out: a newer run of the same method, backbone, corpus and seed exists."
+            )
+        return rows[~rows["run"].isin(older["run"])] if len(older) else rows
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """The methods to compare: those without training first, then each method followed by its ablations.
+
+        A swept value of a method that is there too is left to the figure of the sweep: to choose the best of many
+        swept values beside the others would be tuning on the scored split.
+        """
+        return tuple(
+            name for name in self.every_method if "=" not in name or self.bases.get(name) not in self.every_method
+        )
+
+    @cached_property
+    def every_method(self) -> tuple[str, ...]:
+        """All methods with rows, swept values among them, in the order of `methods`."""
+        known = self.rows[["method", "base_method", "ablation", "seed"]].drop_duplicates().astype(str)
+        known["trained"] = known.groupby("method")["seed"].transform(lambda seeds: (seeds != "").any())
+        return tuple(known.sort_values(["trained", "base_method", "ablation", "method"])["method"].drop_duplicates())
+
+    @cached_property
+    def untrained(self) -> frozenset[str]:
+        """The methods without training."""
+        trained = self.rows.loc[self.rows["seed"] != "", "method"]
+        return frozenset(self.every_method) - frozenset(trained.astype(str))
+
+    @cached_property
+    def bases(self) -> dict[str, str]:
+        """Ablation -> the method it was made from."""
+        known = self.rows.loc[self.rows["ablation"] != "", ["method", "base_method"]].drop_duplicates()
+        return dict(sorted(zip(known["method"].astype(str), known["base_method"].astype(str), strict=True)))
+
+    @cached_property
+    def ablations(self) -> dict[str, str]:
+        """Method -> its ablation ('' for a method that is none)."""
+        known = self.rows[["method", "ablation"]].drop_duplicates().astype(str)
+        return dict(sorted(zip(known["method"], known["ablation"], strict=True)))
+
+    @cached_property
+    def metrics(self) -> dict[str, str]:
+        """Family -> the metric it is reported in: the main one, or the first there is."""
+        present = self.rows[["family", "metric"]].drop_duplicates().astype(str)
+        chosen: dict[str, str] = {}
+        families = set(present["family"])
+        for family in (*(name for name in MAIN_METRIC if name in families), *sorted(families)):
+            there = sorted(present.loc[present["family"] == family, "metric"])
+            wanted = MAIN_METRIC.get(family, "")
+            chosen.setdefault(family, wanted if wanted in there else there[0])
+        return chosen
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The rows that may count: each family's metric, on the test split of a task where anybody has scored it.
+
+        Methods without training stand beside every corpus.
+        """
+        rows = self.rows
+        metric = np.array([self.metrics[family] for family in rows["family"].cat.categories], dtype=object)
+        names = rows["metric"].cat.categories.to_numpy(dtype=object)
+        wanted = metric[rows["family"].cat.codes] == names[rows["metric"].cat.codes]
+        rows = spread(rows[wanted & rows["value"].notna().to_numpy()])
+        rank = (rows["split"] != "test").astype(int)
+        best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
+        kept = rows[(rank == best).to_numpy()].reset_index(drop=True)
+        if len(kept) < len(rows):
+            self._note_other_splits(rows, kept)
+        return kept
+
+    def _note_other_splits(self, rows: pd.DataFrame, kept: pd.DataFrame) -> None:
+        """Say which methods a task lost because the others have it on test."""
+        place = [*SETTING, "method", "task"]
+        there = set(kept[place].drop_duplicates().astype(str).itertuples(index=False, name=None))
+        for *setting, method, task, split in (
+            rows[[*place, "split"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+        ):
+            if (*setting, method, task) not in there:
+                self.notes.append(
+                    f"{Setting(*setting).title}: {method} has {task} on {split} alone, others on test; left out."
+                )
+
+    @cached_property
+    def counted(self) -> pd.DataFrame:
+        """The rows that family means are taken over: for every method of a group the same tasks, those of `tasks`."""
+        scores = self.scores
+        pairs = scores[[*GROUP, "method", "task"]].drop_duplicates()
+        groups = list(pairs[GROUP].astype(str).itertuples(index=False, name=None))
+        keep = [task in self.tasks[group] for group, task in zip(groups, pairs["task"].astype(str), strict=True)]
+        pairs = pairs[np.array(keep, dtype=bool)]
+        found = pairs.groupby([*GROUP, "method"], observed=True)["task"].transform("size").to_numpy()
+        needed = [len(self.tasks[group]) for group, kept in zip(groups, keep, strict=True) if kept]
+        return scores.merge(pairs[found == np.array(needed, dtype=int)], how="inner")
+
+    @cached_property
+    def tasks(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Group -> the tasks its family means are taken over.
+
+        The set that keeps the most (method, task) pairs when each method must have all of it: a method scored on fewer
+        tasks is left out of the family mean instead of changing what everybody's mean is over.
+        """
+        pairs = self.scores[[*GROUP, "method", "task"]].drop_duplicates().astype(str)
+        chosen: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for group, part in pairs.groupby(GROUP):
+            owned = {str(method): frozenset(tasks) for method, tasks in part.groupby("method")["task"]}
+            chosen[group] = tuple(sorted(largest_common(list(owned.values()))))
+            self._note_incomplete(group, owned, frozenset(chosen[group]))
+        return chosen
+
+    def _note_incomplete(
+        self, group: tuple[str, ...], owned: Mapping[str, frozenset[str]], chosen: frozenset[str]
+    ) -> None:
+        where = f"{Setting(*group[:3]).title}, {group[4]}" + ("" if group[3] == "float32" else f", {group[3]}")
+        for method, tasks in owned.items():
+            if chosen - tasks:
+                missing = ", ".join(sorted(chosen - tasks))
+                self.notes.append(f"{where}: {method} was not scored on {missing}; it has no mean over this family.")
+        spare = sorted(frozenset().union(*owned.values()) - chosen)
+        if spare:
+            self.notes.append(
+                f"{where}: {', '.join(spare)} not scored for every method; left out of the family's mean."
+            )
+
+    @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """Quality per method and budget: `stats.scores` of the rows that count.
+
+        Columns: `GROUP`, method, layer, dim, metric, mean, low, high (95 % interval over seeds; NaN with one seed),
+        low_wide, high_wide (tasks as a sample too), seeds, tasks, missing, note. Budgets where a method lacks a task of
+        the family have no line.
+        """
+        found = self._estimates(self.counted, {group: len(tasks) for group, tasks in self.tasks.items()})
+        short = found[found["missing"] > 0]
+        for key, part in short.groupby([*SETTING, "family", "method"], observed=True):
+            *setting, family, method = map(str, key)
+            where = f"{Setting(*setting).title}, {family}"
+            self.notes.append(
+                f"{where}: seeds of {method} that lack a task are left out ({part['seeds'].min()} remain)."
+            )
+        return found
+
+    def _estimates(self, rows: pd.DataFrame, tasks: Mapping[tuple[str, ...], int]) -> pd.DataFrame:
+        """`stats.scores` by family, of the budgets that have all tasks of their group."""
+        found = stats.scores(rows, metrics=self.metrics)
+        found = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+        groups = found[GROUP].astype(str).itertuples(index=False, name=None)
+        whole = found["tasks"].to_numpy() == np.array([tasks[group] for group in groups], dtype=int)
+        return found[whole].reset_index(drop=True)
+
+    @cached_property
+    def stored_tasks(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Setting and family -> the tasks that every precision has: what budgets of unlike precisions are compared on.
+
+        Some tasks have fewer precisions than others (int8 takes its limits from a training or dev split).
+        """
+        common: dict[tuple[str, ...], frozenset[str]] = {}
+        for (*setting, _, family), tasks in self.tasks.items():
+            common[*setting, family] = common.get((*setting, family), frozenset(tasks)) & frozenset(tasks)
+        return {place: tuple(sorted(tasks)) for place, tasks in common.items()}
+
+    @cached_property
+    def stored(self) -> pd.DataFrame:
+        """`estimates` over the tasks of `stored_tasks`."""
+        common = self.stored_tasks
+        if all(tasks == common[*setting, family] for (*setting, _, family), tasks in self.tasks.items()):
+            return self.estimates
+        pairs = self.counted[[*SETTING, "family", "task"]].drop_duplicates()
+        keep = [place[-1] in common[place[:-1]] for place in pairs.astype(str).itertuples(index=False, name=None)]
+        rows = self.counted.merge(pairs[np.array(keep, dtype=bool)], how="inner")
+        return self._estimates(rows, {group: len(common[*group[:3], group[4]]) for group in self.tasks})
+
+    @cached_property
+    def vectors(self) -> pd.DataFrame:
+        """The rows that count whose vectors are stored as float32: what methods are compared on."""
+        return self.counted[(self.counted["precision"] == "float32").to_numpy()]
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns, made the first time the key is asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]  # type: ignore[no-any-return]
+
+    def differences(self, reference: str) -> pd.DataFrame:
+        """Every other method minus the reference at every budget: `stats.differences` of `vectors`.
+
+        The test behind p is one that can reach 0.05 after a correction for all other methods.
+        """
+
+        def make() -> pd.DataFrame:
+            others = len(self.every_method) - 1
+            found = stats.differences(self.vectors, reference, metrics=self.metrics, questions=max(1, others))
+            return found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+
+        return self.once(("differences", reference), make)
+
+    def questions(self, base: str) -> pd.DataFrame:
+        """What each component of a method is worth: `stats.questions` of `vectors`, with base_method and method."""
+
+        def make() -> pd.DataFrame:
+            found = stats.questions(self.vectors, base, metrics=self.metrics)
+            return found.assign(base_method=base, method=base + "-" + found["ablation"].astype(str))
+
+        return self.once(("questions", base), make)
+
+    @cached_property
+    def retentions(self) -> pd.DataFrame:
+        """Score over full-width score of the same run: `stats.retentions` of `vectors`."""
+        return stats.retentions(self.vectors, metrics=self.metrics)
+
+    @cached_property
+    def budgets(self) -> pd.DataFrame:
+        """Area and smallest good widths of every curve: `stats.budgets` of `vectors`."""
+        return stats.budgets(self.vectors, metrics=self.metrics)
+
+    @cached_property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every setting that has rows, the one with the most methods first."""
+        methods = self.scores[[*SETTING, "method"]].drop_duplicates().astype(str)
+        many = methods.groupby(SETTING).size().to_dict()
+        return tuple(sorted(self._families, key=lambda setting: (-many[tuple(setting)], setting)))
+
+    def families(self, setting: Setting) -> tuple[str, ...]:
+        """The families scored in a setting, in the order of `FAMILIES`."""
+        return tuple(family for family in self.metrics if family in self._families[setting])
+
+    @cached_property
+    def _families(self) -> dict[Setting, set[str]]:
+        found: dict[Setting, set[str]] = {}
+        for *setting, family in self.scores[[*SETTING, "family"]].drop_duplicates().astype(str).itertuples(index=False):
+            found.setdefault(Setting(*setting), set()).add(str(family))
+        return found
+
+    def metric_title(self, family: str) -> str:
+        """The metric a family is reported in, as prose."""
+        return METRIC_TITLE.get(self.metrics[family], self.metrics[family])
+
+    @cached_property
+    def depths(self) -> dict[str, int]:
+        """Backbone -> its last layer, by the provenance; where that does not say, the deepest that was scored."""
+        deepest = self.rows.groupby("backbone", observed=True)["layer"].max()
+        depths = {str(backbone): int(layer) for backbone, layer in deepest.items()}
+        for record in self.provenance.values():
+            if depth := record.get("backbone", {}).get("depth"):
+                depths[str(record.get("cell", {}).get("backbone"))] = int(depth)
+        return depths
+
+    def trained_dims(self, method: str, backbone: str) -> frozenset[int]:
+        """The widths a method was trained at; empty when the provenance does not say."""
+        dims: set[int] = set()
+        for record in self.provenance.values():
+            cell = record.get("cell", {})
+            if cell.get("method") == method and cell.get("backbone") == backbone:
+                dims.update(int(dim) for dim in record.get("trained_dims") or ())
+        return frozenset(dims)
+
+    def part(self, settings: tuple[Setting, ...]) -> "View":
+        """A view of some settings without the rows themselves, for another process to draw figures from."""
+        made = (
+            self.every_method,
+            self.methods,
+            self.untrained,
+            self.bases,
+            self.ablations,
+            self.depths,
+            self.estimates,
+            self.stored,
+            self.stored_tasks,
+            self.retentions,
+        )
+        assert made, "derived from the rows that are left behind"
+        part = copy(self)
+        part.__dict__ = {
+            name: value for name, value in self.__dict__.items() if name not in ("given", "rows", "scores", "counted")
+        }
+        for name in ("estimates", "stored", "retentions", "vectors"):
+            frame = getattr(self, name)
+            part.__dict__[name] = pd.concat([pick(frame, setting) for setting in settings])
+        part.__dict__["settings"] = settings
+        part._made = {}
+        return part

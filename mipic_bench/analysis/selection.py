@@ -1,0 +1,82 @@
+"""Rows made ready to be compared: text as categories, one setting at a time."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mipic_bench.results.rows import seed_text
+
+_TEXT = ("run", "method", "base_method", "ablation", "backbone", "corpus", "seed")
+_LABELS = ("family", "task", "split", "protocol", "precision", "metric")
+SETTING = ["backbone", "corpus", "protocol"]
+GROUP = [*SETTING, "precision", "family"]
+BUDGET = ["layer", "dim"]
+
+
+def safe(name: str) -> str:
+    """A name as a part of a file name, on every system."""
+    return "".join(char if char.isascii() and (char.isalnum() or char in "._=-") else "_" for char in name)
+
+
+class Setting(NamedTuple):
+    """What is held fixed when methods are compared."""
+
+    backbone: str
+    corpus: str
+    protocol: str
+
+    @property
+    def title(self) -> str:
+        """The setting in words, for headings."""
+        corpus = f"trained on {self.corpus}" if self.corpus else "without training"
+        return f"{self.backbone}, {corpus}" + ("" if self.protocol == "clean" else f", protocol {self.protocol}")
+
+    @property
+    def slug(self) -> str:
+        """The setting as a part of a file name."""
+        parts = [self.backbone, self.corpus or "none"] + ([] if self.protocol == "clean" else [self.protocol])
+        return "--".join(map(safe, parts))
+
+
+def pick(frame: pd.DataFrame, setting: Setting | None = None, **fixed: object) -> pd.DataFrame:
+    """The rows of a frame in a setting and with the given values."""
+    wanted = {**(setting._asdict() if setting else {}), **fixed}
+    mask = np.ones(len(frame), dtype=bool)
+    for name, value in wanted.items():
+        mask &= (frame[name] == value).to_numpy()
+    return frame[mask]
+
+
+def categorical(rows: pd.DataFrame) -> pd.DataFrame:
+    """Text columns as categories ('' for missing): a million rows then fit in memory and group fast."""
+    columns: dict[str, Any] = {}
+    for name in (*_TEXT, *_LABELS):
+        codes, found = pd.factorize(rows[name], use_na_sentinel=False)
+        texts = [seed_text(value) for value in found]
+        known = sorted(set(texts))
+        places = np.array([known.index(text) for text in texts], dtype=np.int32)
+        columns[name] = pd.Categorical.from_codes(places[codes] if len(codes) else [], categories=known)
+    for name in BUDGET:
+        columns[name] = rows[name].to_numpy(dtype=np.int32)
+    for name in ("value", "stderr", "n"):
+        columns[name] = rows[name].to_numpy(dtype=np.float64)
+    return pd.DataFrame(columns)
+
+
+def spread(rows: pd.DataFrame) -> pd.DataFrame:
+    """Let methods without a corpus stand beside the trained ones of every corpus of their backbone."""
+    blank = (rows["corpus"] == "").to_numpy()
+    corpora = rows.loc[~blank, SETTING].drop_duplicates()
+    if not blank.any() or corpora.empty:
+        return rows
+    copies = rows[blank].drop(columns="corpus").merge(corpora, on=["backbone", "protocol"], how="left")
+    copies["corpus"] = copies["corpus"].fillna("")
+    return pd.concat([rows[~blank], copies[rows.columns]], ignore_index=True)
+
+
+def largest_common(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+    """The set among them that keeps the most (owner, member) pairs; ties go to more owners, then to the first name."""
+    candidates = sorted(set(sets), key=sorted)
+    return max(candidates, key=lambda one: (len(one) * sum(one <= other for other in sets), -len(one)))

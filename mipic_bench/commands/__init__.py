@@ -1,0 +1,1 @@
+"""What the verbs of the command line do: read the options, call, print. `cli.py` puts them together."""

@@ -1,0 +1,21 @@
+"""What commands print on stdout: tables for people, JSON for scripts."""
+
+import json
+from typing import Any
+
+import typer
+
+
+def print_json(value: Any) -> None:
+    """Print plain data, or a DataFrame as a list of records, as one JSON document; missing numbers are null."""
+    from mipic_bench.results.folder import plain
+
+    records = value.to_dict("records") if hasattr(value, "to_dict") else value
+    typer.echo(json.dumps(plain(records), ensure_ascii=False, indent=1))
+
+
+def console() -> Any:
+    """Return a console for tables."""
+    from rich.console import Console
+
+    return Console(highlight=False)

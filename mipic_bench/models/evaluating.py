@@ -1,0 +1,138 @@
+"""Scoring a model as it is: a hub id, a folder, an exported budget, or the weights that a run kept."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mipic_bench import backbones
+from mipic_bench.backbones.folder import prompts as prompts_of
+from mipic_bench.backbones.sources import ENTRIES, locate
+from mipic_bench.encoding import prompts
+from mipic_bench.encoding.prompts import Prompts
+from mipic_bench.errors import UserError
+from mipic_bench.models import export
+from mipic_bench.planning.asking import ask
+from mipic_bench.planning.changes import difference
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Cell, Inputs, Request
+from mipic_bench.recipes.methods import catalog
+from mipic_bench.results import folder as results
+from mipic_bench.shapes import default_dims
+from mipic_bench.training import checkpoint
+
+
+def evaluation(
+    model: str,
+    *,
+    name: str | None = None,
+    prompt: str | None = None,
+    query_prompt: str | None = None,
+    pooling: str | None = None,
+    **asked: Any,
+) -> tuple[Request, Inputs, list[Cell]]:
+    """Return the request, its inputs and its one cell that score a model without training it.
+
+    Args:
+        model: a run of the results folder (its name, or the beginning of it), else whatever `backbones.load` takes.
+        name: what the model is called in rows; its own name if None.
+        prompt: what stands before every text: a name in the model's own table of prompts, or the text itself.
+        query_prompt: the same, before the queries of retrieval tasks.
+        pooling: "cls", "mean" or "last"; the model's own if None.
+        asked: what is scored and how, as `ask` takes it.
+
+    Raises:
+        UserError: nothing of that name; a run whose weights were not kept, or that cannot be asked for again.
+    """
+    offline, folder = bool(asked.get("offline", False)), Path(asked.get("results", "results"))
+    run = run_meant(model, folder)
+    if run is not None:
+        if name or prompt or query_prompt or pooling:
+            what = "a run keeps its name, its pooling and the texts it was scored on"
+            raise UserError(f"MODEL {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
+        return _of_run(run, folder, asked)
+    place = locate(model, offline).folder if model != "tiny" else None  # built in code
+    before = _prompts(place, prompt, query_prompt)
+    loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
+    labels = [text for text in (prompt, query_prompt) if text]
+    own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
+    asked["dims"] = asked.get("dims") or _exported_dims(place)
+    training = {"pooling": pooling, **(asked.pop("training", None) or {})}
+    request = ask(
+        ["pretrained"], backbones=[model], names={model: name or own}, prompts=before, training=training, **asked
+    )
+    inputs = Inputs(request)
+    return request, inputs, plan(request, inputs)
+
+
+def notes(request: Request, inputs: Inputs, cells: Sequence[Cell]) -> list[str]:
+    """Return what the user should know: what the model's folder asks for and is not done, and notes on the data."""
+    told = inputs.backbone(request.backbones[0], cells[0].recipe.training.pooling).notes
+    own = [f"{cells[0].backbone_name}: {note}" for note in told if not (request.prompts and "prompts" in note)]
+    return own + inputs.notes(cells)
+
+
+def run_meant(model: str, folder: Path) -> str | None:
+    """Return the run that is meant; None when it is a model: every path of a folder, and every name without "--"."""
+    if model in ENTRIES or Path(model).is_dir() or "/" in model or "--" not in model:
+        return None
+    return export.find_run(results.read(folder), model, folder)
+
+
+def _of_run(run: str, folder: Path, asked: dict[str, Any]) -> tuple[Request, Inputs, list[Cell]]:
+    """Ask for a finished run again, with what is to be scored now; its weights must be there."""
+    record = results.read(folder).runs[run].provenance
+    cell, identity = record["cell"], record["identity"]
+    if cell["base_method"] not in catalog():
+        what = f"its recipe {cell['base_method']}.toml is a file of its own, and runs are asked for again by recipes that are shipped"
+        raise UserError(f"run {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
+    spec = export.reference(run, record)
+    again: dict[str, Any] = {
+        "backbones": [spec],
+        "names": {spec: cell["backbone"]},
+        "corpora": [cell["corpus"]] if cell["corpus"] else [],
+        "seeds": (int(cell["seed"]),) if cell["seed"] else (0,),
+        "training": _training(record),
+        "dtype": identity["dtype"],
+        "prompts": Prompts(**identity.get("prompts", {})),
+    }
+    request = ask([cell["method"]], **{**asked, **again})
+    inputs = Inputs(request)
+    cells = plan(request, inputs)
+    if [one.run for one in cells] != [run]:
+        changed = difference(identity, cells[0].identity) or "its name is another one"
+        raise UserError(f"run {run}", f"cannot be asked for again: {changed}", "run the method anew")
+    missing = [part.folder for part in cells[0].parts if record["training"] and not _kept(folder, part)]
+    if missing:
+        raise UserError(
+            f"run {missing[0]}", "its trained weights were not kept", "run it again with --keep-checkpoints"
+        )
+    return request, inputs, cells
+
+
+def _kept(folder: Path, part: Cell) -> bool:
+    return checkpoint.kept(folder / checkpoint.KEPT / part.folder) is not None
+
+
+def _training(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training settings of a run, to be put above the recipe's own."""
+    settings = record["recipe"].get("training")
+    return (
+        dict(settings)
+        if settings
+        else {"pooling": record["recipe"].get("pooling"), "max_length": record["identity"]["max_length"]}
+    )
+
+
+def _prompts(place: Path | None, prompt: str | None, query_prompt: str | None) -> Prompts:
+    known = prompts_of(place) if place else {}
+    every = prompts.find(prompt, known, "--prompt") if prompt else ""
+    return Prompts(every, prompts.find(query_prompt, known, "--query-prompt") if query_prompt else None)
+
+
+def _exported_dims(place: Path | None) -> tuple[int, ...] | None:
+    """Return the default widths of an exported budget: those up to its own; None for any other folder."""
+    mark = place / export.MARK if place else None
+    if mark is None or not mark.is_file():
+        return None
+    return default_dims(int(json.loads(mark.read_text(encoding="utf-8"))["dim"]))

@@ -1,0 +1,134 @@
+"""A post-hoc transform as affine maps, so that sentence-transformers can run it; kept, or fitted again as it was for the scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mipic_bench import corpora
+from mipic_bench.backbones import Backbone
+from mipic_bench.encoding.embed import encode
+from mipic_bench.errors import UserError
+from mipic_bench.posthoc import Fitted, LinearMap, kept, transforms
+from mipic_bench.posthoc.adaptor import Adapted
+from mipic_bench.running import views
+from mipic_bench.training import checkpoint
+
+_CLOSE = 1e-4  # of a vector's length: how well an affine map must repeat a transform
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x -> weight x + bias, then ReLU if asked.
+
+    Attributes:
+        weight: (out, in) float32.
+        bias: (out,) float32; None for none.
+        relu: whether negative numbers become 0.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    relu: bool = False
+
+
+def cut(width: int, dim: int) -> list[Affine]:
+    """Return the map onto the first coordinates: the first rows of the identity, or nothing at full width."""
+    return [Affine(np.eye(dim, width, dtype=np.float32))] if dim < width else []
+
+
+def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Path, data: Path | None) -> Fitted:
+    """Return a run's transform at one layer: as it was kept, else fitted again as it was for its scores.
+
+    Fitted again on the same kind of machine with the same number of threads it is the same, bit for bit. Otherwise sums
+    are rounded in another order, and a transform that is learned in hundreds of steps may end elsewhere.
+
+    Args:
+        record: the run's provenance.
+        backbone: its weights, on the CPU.
+        layer: the layer that is read out.
+        place: where it would be kept, see `views.kept_transform`.
+        data: a folder of local corpora.
+
+    Raises:
+        UserError: it was not kept, and the corpus is not there or not what it was.
+    """
+    settings = dict(record["recipe"]["posthoc"])
+    kind, _ = settings.pop("transform"), settings.pop("version")
+    transform = transforms()[kind](**settings)
+    there = kept(place, transform, checkpoint.weights_digest(backbone.model))
+    if layer in there:
+        return there[layer]
+    known = record["identity"]["corpus"]
+    corpus = corpora.load(record["cell"]["corpus"], data)
+    if corpus.digest != known["digest"]:
+        what = f"its sha256 is {corpus.digest[:12]}..., the run was fitted on {known['digest'][:12]}..."
+        raise UserError(f"corpus {corpus.name}", what, "give the corpus as it was (--data), or run again")
+    seed = int(record["cell"]["seed"] or 0)
+    texts = views.sample(corpus.columns["anchor"], transform.texts, seed)
+    max_length = min(int(record["identity"]["max_length"]), backbone.max_length)
+    dtype = views.DTYPES[record["dtype"]]
+    read = encode(backbone, texts, [layer], max_length=max_length, device=torch.device("cpu"), dtype=dtype)
+    return transform.fit(read.at(layer), record["recipe"]["dims"], seed)
+
+
+def as_maps(fitted: Fitted, width: int, dim: int) -> list[Affine]:
+    """Return a transform at one width as affine maps, after some random vectors were mapped both ways.
+
+    Args:
+        fitted: the transform.
+        width: of the vectors that it takes.
+        dim: of those that it gives.
+
+    Raises:
+        UserError: it is neither affine nor known otherwise.
+    """
+    maps = _maps(fitted, width, dim)
+    some = np.random.default_rng(0).standard_normal((64, width)).astype(np.float32)
+    expected = fitted.at(some, dim)
+    error = np.abs(applied(maps, some) - expected).max() / max(float(np.linalg.norm(expected, axis=1).mean()), 1e-12)
+    if not error < _CLOSE:
+        what = f"a {type(fitted).__name__} transform is no affine map (it misses by {error:.1e})"
+        raise UserError("export", what, "only transforms that are can be written as modules of sentence-transformers")
+    return maps
+
+
+def applied(maps: list[Affine], vectors: np.ndarray) -> np.ndarray:
+    """Apply maps to vectors, (n, in) -> (n, out)."""
+    for one in maps:
+        vectors = vectors @ one.weight.T + (0 if one.bias is None else one.bias)
+        vectors = np.maximum(vectors, 0) if one.relu else vectors
+    return vectors
+
+
+def _maps(fitted: Fitted, width: int, dim: int) -> list[Affine]:
+    if isinstance(fitted, Adapted):
+        return _residual(fitted, width, dim)
+    if isinstance(fitted, LinearMap):
+        # the mean is taken off first: one map would subtract large numbers where a whitening blows vectors up
+        centered = [Affine(np.eye(width, dtype=np.float32), -fitted.mean)] if fitted.mean.any() else []
+        return [*centered, Affine(np.ascontiguousarray(fitted.matrix[:, :dim].T))]
+    return _affine(fitted, width, dim)
+
+
+def _affine(fitted: Fitted, width: int, dim: int) -> list[Affine]:
+    """Read a map off what it does to zero and to each coordinate."""
+    origin = fitted.at(np.zeros((1, width), dtype=np.float32), dim)
+    columns = fitted.at(np.eye(width, dtype=np.float32), dim) - origin
+    bias = np.ascontiguousarray(origin[0])
+    return [Affine(np.ascontiguousarray(columns.T), bias if bias.any() else None)]
+
+
+def _residual(fitted: Adapted, width: int, dim: int) -> list[Affine]:
+    """Write x + (outer relu(inner scale x + b) + c) / scale as two maps; x gets past the ReLU as relu(x) - relu(-x)."""
+    eye = np.eye(width, dtype=np.float32)
+    first = np.concatenate([fitted.inner * fitted.scale, eye, -eye])
+    bias = np.concatenate([fitted.inner_bias, np.zeros(2 * width, dtype=np.float32)])
+    second = np.concatenate([fitted.outer / fitted.scale, eye, -eye], axis=1)[:dim]
+    return [
+        Affine(first.astype(np.float32), bias, relu=True),
+        Affine(np.ascontiguousarray(second, dtype=np.float32), (fitted.outer_bias / fitted.scale)[:dim]),
+    ]

@@ -1,0 +1,1 @@
+"""A TOML file becomes a recipe: read, checked, its ablations and swept values by name."""

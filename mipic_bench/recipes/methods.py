@@ -1,0 +1,110 @@
+"""The methods by name: every TOML file in `methods/`, its ablations and swept values, or a file of the user's own."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mipic_bench.errors import UserError, unknown
+from mipic_bench.paths import shipped
+from mipic_bench.posthoc import transforms
+from mipic_bench.recipes.recipe import Recipe, variants
+from mipic_bench.recipes.schema import Training, flat
+
+_KEY = re.compile(r"\w[\w.]*")
+
+
+@cache
+def catalog() -> dict[str, Recipe]:
+    """Read every shipped recipe: method name -> recipe, ablations and swept values included."""
+    files = sorted(shipped("methods").glob("*.toml"), key=lambda path: path.stem)
+    return {recipe.method: recipe for file in files for recipe in variants(file)}
+
+
+def find(specs: Sequence[str], changes: Sequence[str] = ()) -> list[Recipe]:
+    """Return the methods that the given names, globs or TOML files stand for, each once, in order.
+
+    Args:
+        specs: method names ("mipic-no-pic", "mipic-alpha=0.5"), globs ("mipic*") or paths of TOML files. A file stands for
+            its recipe; the names of its ablations and swept values are known beside it ("my.toml", "my-no-pic").
+        changes: TOML assignments put over each ("terms.attention.weight = 0.5"), as `--set` takes them.
+
+    Raises:
+        UserError: for an unknown name (did you mean), a file that is not there, or a change that is not TOML.
+    """
+    files = {spec: _read(spec) for spec in specs if spec.endswith(".toml")}
+    known = catalog() | {recipe.method: recipe for own in files.values() for recipe in own}
+    found: dict[str, Recipe] = {}
+    for spec in specs:
+        matches = files[spec][:1] if spec in files else _match(spec, known)
+        found.update({recipe.method: recipe for recipe in matches})
+    pairs = [pair for change in changes for pair in parse_change(change)]
+    for key, value in pairs:
+        found = {recipe.method: recipe for recipe in (old.set(key, value) for old in found.values())}
+    return list(found.values())
+
+
+def parse_change(text: str) -> list[tuple[str, Any]]:
+    """Read one `--set` in TOML grammar as (dotted key, value) pairs."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        fix = "write --set 'terms.attention.weight = 0.5', and words in quotes"
+        raise UserError("--set", f"'{text}' is not TOML: {error}", fix) from error
+    return list(flat(table).items())
+
+
+def _read(spec: str) -> list[Recipe]:
+    path = Path(spec)
+    if not path.is_file():
+        fix = "give the path of a TOML recipe, or a method's name"
+        raise UserError("--method", f"there is no file '{path.name}'", fix)
+    return list(variants(path))
+
+
+def _match(spec: str, known: Mapping[str, Recipe]) -> list[Recipe]:
+    if spec in known:
+        return [known[spec]]
+    if "=" in spec:
+        return [_swept(spec, known)]
+    matches = [recipe for name, recipe in known.items() if fnmatchcase(name, spec)]
+    if not matches:
+        raise unknown("method", spec, known, "--method")
+    return matches
+
+
+def _swept(spec: str, known: Mapping[str, Recipe]) -> Recipe:
+    """Return the recipe for a name such as mipic-alpha=0.35: a method, then keys changed one after the other."""
+    head, _, text = spec.rpartition("=")
+    for cut in [place for place in reversed(range(len(head))) if head[place] == "-"]:
+        method, key = head[:cut], head[cut + 1 :]
+        if (method in known or "=" in method) and _KEY.fullmatch(key):
+            base = known[method] if method in known else _swept(method, known)
+            return base.set(_full_key(base, key), _value(text, spec))
+    raise unknown("method", spec, known, "--method")
+
+
+def _value(text: str, spec: str) -> Any:
+    """Read the value in a method's name: TOML, or a single word without quotes."""
+    try:
+        [value] = tomllib.loads(f"value = {text}").values()
+        if not isinstance(value, dict):
+            return value
+    except ValueError:
+        if text.isidentifier():
+            return text
+    raise UserError("--method", f"'{text}' in '{spec}' is no value", "write mipic-alpha=0.5 or mrl-dims=[16,32]")
+
+
+def _full_key(recipe: Recipe, short: str) -> str:
+    """Return the dotted key that a swept value's name shortens: attention.temperature -> terms.attention.temperature."""
+    head = short.partition(".")[0]
+    if head in recipe.raw.get("terms", {}):
+        return f"terms.{short}"
+    if head in Training.model_fields:
+        return f"training.{short}"
+    transform = transforms().get(recipe.raw.get("posthoc", {}).get("transform", ""))
+    return f"posthoc.{short}" if transform is not None and head in transform.model_fields else short

@@ -1,0 +1,321 @@
+"""A recipe: one method as data. A TOML file in `methods/` is read, overlaid and resolved to numbers here. No torch.
+
+title, source, about, deviations    what the method is, where it comes from, which variant this is
+dims            "default" | "full" | rising widths that are trained
+alpha           may stand in a term's weight as "alpha" or "1 - alpha"
+procedure       "joint" (one model) | "per-dim" (one model per width)
+[terms.NAME]    term = file name in objectives/ (default: NAME), weight, and the term's own settings
+[posthoc]       transform = file name in posthoc/ and its settings: fitted on training text, applied to the embeddings
+[training]      only what the method itself demands; everything else is the common default below
+[backbones.X]   what changes on a known backbone          [ablations.Y]   named changes; a method of its own, <recipe>-Y
+[sweeps]        KEY = [values]; each is a method named <recipe>-KEY=VALUE
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.objectives import Nesting, Term, terms
+from mipic_bench.objectives._term import Dims, Positive, Share
+from mipic_bench.posthoc import Transform, transforms
+from mipic_bench.recipes.schema import Raw, Training, validated
+from mipic_bench.shapes import Shape, default_dims
+
+__all__ = [
+    "Recipe",
+    "RecipeFile",
+    "Resolved",
+    "Training",
+    "read",
+    "resolve",
+    "term_name",
+    "validated",
+    "variants",
+]
+
+
+class RecipeFile(BaseModel):
+    """The keys of a recipe file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    source: str
+    about: str = ""
+    deviations: tuple[str, ...] = ()
+    dims: Literal["default", "full"] | Dims = "default"
+    temperature: Positive = 0.05
+    alpha: Share | None = None
+    procedure: Literal["joint", "per-dim"] = "joint"
+    terms: Raw = {}
+    posthoc: Raw = {}
+    training: Raw = {}
+    backbones: dict[str, Raw] = {}
+    ablations: dict[str, Raw] = {}
+    sweeps: dict[str, list[Any]] = {}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method before it meets a backbone: the file's own keys and what is put over them, in order.
+
+    Attributes:
+        overlays: of a named ablation; training options of the command line stand above them.
+        values: single keys whose values are part of the method's name, and so stand above everything.
+    """
+
+    method: str
+    base_method: str
+    ablation: str
+    body: Raw
+    backbones: Mapping[str, Raw]
+    overlays: tuple[Raw, ...] = ()
+    values: tuple[Raw, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether the method has any term that weighs anything, and so trains."""
+        terms = self.raw.get("terms", {}).values()
+        return any(not isinstance(term, dict) or term.get("weight") != 0 for term in terms)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the method has a post-hoc transform, and so is fitted on a corpus."""
+        return bool(self.raw.get("posthoc"))
+
+    @property
+    def seeded(self) -> bool:
+        """Whether anything is drawn at random, so that the method has a model per seed."""
+        transform = transforms().get(self.raw.get("posthoc", {}).get("transform"))
+        return self.trains or (transform is not None and transform.random)
+
+    @property
+    def raw(self) -> Raw:
+        """The keys of the file with the overlays put over them."""
+        raw = self.body
+        for overlay in (*self.overlays, *self.values):
+            raw = merged(raw, overlay)
+        return raw
+
+    def set(self, key: str, value: Any) -> "Recipe":
+        """Return the recipe with one dotted key changed; the method's name says so, and `methods.find` reads it back."""
+        short = key.removeprefix("terms.").removeprefix("training.").removeprefix("posthoc.")
+        suffix = f"{short}={_plain(value)}"
+        overlay: Raw = value
+        for part in reversed(key.split(".")):
+            overlay = {part: overlay}
+        return replace(
+            self,
+            method=f"{self.method}-{suffix}",
+            ablation=f"{self.ablation}-{suffix}".lstrip("-"),
+            values=(*self.values, overlay),
+        )
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A method on a backbone: numbers only."""
+
+    method: str
+    base_method: str
+    ablation: str
+    title: str
+    source: str
+    deviations: tuple[str, ...]
+    nesting: Nesting
+    terms: Mapping[str, Term]
+    training: Training
+    posthoc: Transform | None = None
+    per_dim: Mapping[int, "Resolved"] = field(default_factory=dict)  # procedure "per-dim": the recipe of each width
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return bool(self.terms)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers whose hidden states training needs."""
+        return tuple(sorted({layer for term in self.terms.values() for layer in term.layers(self.nesting)}))
+
+    def identity(self) -> Raw:
+        """Return what decides the trained numbers, as plain data for the key and the provenance."""
+        own: Raw = {}
+        if self.posthoc is not None:
+            version = self.posthoc.version
+            settings = self.posthoc.model_dump(mode="json")
+            own["posthoc"] = {"transform": term_name(self.posthoc), "version": version, **settings}
+            own["dims"] = list(self.nesting.dims)
+        if not self.trains:
+            seeded = {"seeded": True} if self.posthoc is not None and self.posthoc.random else {}
+            return {"pooling": self.training.pooling, **seeded, **own}
+        if self.per_dim:
+            own["procedure"] = "per-dim"
+        return {
+            **own,
+            "dims": list(self.nesting.dims),
+            "temperature": self.nesting.temperature,
+            "terms": {
+                name: {"term": term_name(term), "version": term.version, **term.model_dump(mode="json")}
+                for name, term in self.terms.items()
+            },
+            "training": self.training.identity(),
+        }
+
+
+def term_name(part: Term | Transform) -> str:
+    """Return the name a recipe calls a term or transform by: its file in `objectives/` or `posthoc/`."""
+    return type(part).__module__.rpartition(".")[2]
+
+
+def read(path: Path) -> RecipeFile:
+    """Read a recipe file.
+
+    Raises:
+        UserError: for a file that cannot be read, is not TOML, or has unknown keys or wrong types; all problems at once.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(
+            path.name, f"cannot be read as TOML: {error}", "mend the file; see methods/README.md"
+        ) from error
+    return validated(RecipeFile, raw, path.name)
+
+
+def variants(path: Path) -> Iterator[Recipe]:
+    """Yield the methods of a recipe file: the recipe itself, its ablations, its swept values."""
+    file = read(path)
+    body = file.model_dump(exclude={"backbones", "ablations", "sweeps"}, exclude_unset=True)
+    base = Recipe(path.stem, path.stem, "", body, file.backbones)
+    yield base
+    for name, overlay in file.ablations.items():
+        yield replace(base, method=f"{path.stem}-{name}", ablation=name, overlays=(overlay,))
+    for key, values in file.sweeps.items():
+        yield from (base.set(key, value) for value in values)
+
+
+def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None = None) -> Resolved:
+    """Resolve a recipe on a backbone: overlays applied, defaults replaced by numbers, everything checked.
+
+    Args:
+        recipe: the method.
+        shape: of the backbone.
+        backbone: its table name, for what a recipe changes on known backbones.
+        overrides: training settings given on the command line; they stand above the recipe's own, but for a value that
+            the method's name gives.
+
+    Raises:
+        UserError: all problems at once, each with the recipe key, both values, and what to do.
+    """
+    raw = dict(recipe.body)
+    options = {"training": overrides or {}}
+    for overlay in (recipe.backbones.get(backbone, {}), *recipe.overlays, options, *recipe.values):
+        raw = merged(raw, overlay)
+    file = validated(RecipeFile, raw, recipe.method)
+    training = validated(Training, file.training, f"{recipe.method}: training")
+    nesting = Nesting(shape, _dims(recipe.method, file.dims, shape), file.temperature)
+    names = (recipe.method, recipe.base_method, recipe.ablation)
+    resolved = Resolved(
+        *names,
+        file.title,
+        file.source,
+        file.deviations,
+        nesting,
+        _terms(recipe.method, file, nesting),
+        training,
+        _posthoc(recipe.method, file.posthoc),
+    )
+    if file.procedure == "joint":
+        return resolved
+    alone = {dim: replace(nesting, dims=(dim,)) for dim in nesting.dims}
+    per_dim = {dim: replace(resolved, nesting=n, terms=_terms(recipe.method, file, n)) for dim, n in alone.items()}
+    return replace(resolved, per_dim=per_dim)
+
+
+def _terms(method: str, file: RecipeFile, nesting: Nesting) -> dict[str, Term]:
+    """Return the terms of a recipe that weigh anything, resolved; all problems at once."""
+    problems: list[UserError] = []
+    resolved: dict[str, Term] = {}
+    for name, settings in file.terms.items():
+        where = f"{method}: terms.{name}"
+        try:
+            term = _term(where, name, settings, file.alpha)
+        except UserError as error:
+            problems.append(error)
+            continue
+        try:
+            if term.weight > 0:
+                resolved[name] = term.resolved(nesting)
+        except UserError as error:
+            problems.append(UserError(f"{where}.{error.where}", error.what, error.fix))
+    raise_all(problems)
+    return resolved
+
+
+def _posthoc(method: str, settings: Raw) -> Transform | None:
+    """Return the post-hoc transform of a recipe, if it names one."""
+    if not settings:
+        return None
+    settings, where = dict(settings), f"{method}: posthoc"
+    kind = settings.pop("transform", None)
+    if kind is None:
+        raise UserError(where, "names no transform", f"write transform = one of {', '.join(transforms())}")
+    if kind not in transforms():
+        raise unknown("transform", str(kind), transforms(), where)
+    return validated(transforms()[kind], settings, where)
+
+
+def _term(where: str, name: str, settings: Any, alpha: float | None) -> Term:
+    if not isinstance(settings, dict):
+        raise UserError(where, f"is {settings!r}, not a table", f"write [terms.{name}] and its keys below it")
+    settings = dict(settings)
+    kind = settings.pop("term", name)
+    if kind not in terms():
+        raise unknown("term", kind, terms(), where)
+    weight = settings.get("weight", 1.0)
+    if isinstance(weight, str):
+        if alpha is None or weight not in ("alpha", "1 - alpha"):
+            what = f"weight is {weight!r}" + ("" if alpha is not None else " and the recipe has no alpha")
+            raise UserError(
+                f"{where}.weight", what, 'give a number, or "alpha" or "1 - alpha" with alpha set in the recipe'
+            )
+        settings["weight"] = alpha if weight == "alpha" else 1 - alpha
+    return validated(terms()[kind], settings, where)
+
+
+def _dims(method: str, dims: Literal["default", "full"] | Dims, shape: Shape) -> tuple[int, ...]:
+    if dims == "default":
+        return default_dims(shape.width)
+    if dims == "full":
+        return (shape.width,)
+    if list(dims) != sorted(set(dims)):
+        raise UserError(f"{method}: dims", f"{list(dims)} are unsorted or repeated", f"write {sorted(set(dims))}")
+    if not dims or dims[-1] > shape.width:
+        what = f"width {dims[-1] if dims else 'none'} is above the backbone's width {shape.width}"
+        raise UserError(f"{method}: dims", what, f"use widths of 1..{shape.width}")
+    return tuple(dims)
+
+
+def merged(base: Raw, overlay: Raw) -> Raw:
+    """Return base with the overlay's keys put over it, tables merged key by key."""
+    result = dict(base)
+    for key, value in overlay.items():
+        both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both_tables else value
+    return result
+
+
+def _plain(value: Any) -> str:
+    """Return a value as names have it: in TOML without spaces, a single word without quotes."""
+    if isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "inf", "nan"):
+        return value
+    if isinstance(value, (bool, str, list)):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return str(value)

@@ -1,0 +1,222 @@
+"""The first screen: which method to use at a width, how sure that is, and what each component is worth."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+from markupsafe import Markup
+
+from mipic_bench.analysis.alike import mixed, unlike
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.tables import Column, Table
+from mipic_bench.reporting import Block, Live, Material, Prose, Section, Shown, Words
+from mipic_bench.reporting._choice import Standing, chosen_dim, last_layer, recommended, standings
+from mipic_bench.reporting._worth import bases, listed, worth
+from mipic_bench.stats.estimates import UNKNOWN
+
+
+class Verdict(Section):
+    """Plain sentences, each made from the statistics."""
+
+    title = "Verdict"
+    order = 0
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        """Per setting: one card per width, what was not trained alike, the table of all widths, and what components are worth."""
+        view = material.view
+        dims = sorted({int(dim) for dim in pick(view.estimates, precision="float32")["dim"]})
+        if not dims:
+            yield Prose("No family has a method with complete float32 scores, so there is nothing to compare.")
+            return
+        first = chosen_dim(dims)
+        yield Live(_picker(dims, first))
+        yield from _in_words(view, first)
+        for setting in view.settings:
+            for dim in _dims(view, setting):
+                yield Live(_card(view, setting, dim), setting=setting)
+            yield from _not_alike(view, setting)
+            yield from _tables(view, setting, _dims(view, setting))
+            yield from worth(view, setting)
+        if bases(view):
+            yield Prose(
+                "Sentences on components speak of the tasks scored here. For other tasks the wider intervals apply, which "
+                "take the tasks as a sample too (columns low_wide and high_wide of the tables).",
+                note=True,
+            )
+
+
+def _dims(view: View, setting: Setting) -> list[int]:
+    return sorted({int(dim) for dim in pick(view.estimates, setting, precision="float32")["dim"]})
+
+
+def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[str, ...]]:
+    """The verdict at a width: what to use, how sure that is, and one line per family."""
+    found = standings(view, setting, dim)
+    if not found:
+        return f"Nothing was scored at {dim} dims.", "", ()
+    best = recommended(view, found)
+    if len(_compared(found)) == 1:
+        return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found)
+    brief, sure = how_sure(found, best)
+    say = f"At {dim} dims, {best} scores highest." if brief == UNKNOWN else f"At {dim} dims, use {best}."
+    return say, f"How sure: {sure}", _lines(found)
+
+
+def _compared(found: Sequence[Standing]) -> set[str]:
+    return {method for standing in found for method in standing.scores}
+
+
+def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
+    """How sure the choice is, in a few words and in a sentence: against whom it stands, and against whom it does not."""
+    families = len(found)
+    if all(not standing.behind and not standing.tied for standing in found):
+        leads = (
+            f"{sum(standing.leader == best for standing in found)} of {families} famil{'y' if families == 1 else 'ies'}"
+        )
+        return UNKNOWN, (
+            f"it cannot be told. {best} has the highest mean in {leads}, but with fewer than two seeds on both sides chance "
+            "is not ruled out."
+        )
+    lost = [standing for standing in found if not standing.may_be_best(best)]
+    if lost:
+        better = listed([f"{standing.leader} is better on {standing.family}" for standing in lost])
+        return (
+            "depends on the family",
+            f"it depends on the task. On {len(found) - len(lost)} of {_families(families)} no method is known to be better, but {better}.",
+        )
+    rivals = [name for name in found[0].scores if name != best and all(s.may_be_best(name) for s in found)]
+    if rivals:
+        where = "the family" if families == 1 else f"any of the {families} families"
+        return f"not distinguishable from {listed(rivals)}", (
+            f"not sure. No method is known to be better, but {listed(rivals)} cannot be told from it in {where} scored."
+        )
+    if all(standing.leader == best and len(standing.behind) == len(standing.scores) - 1 for standing in found):
+        return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} scored."
+    return "fairly sure", (
+        f"fairly. No method is known to be better in any of the {families} families scored, and every other method is "
+        "behind in at least one."
+    )
+
+
+def _families(count: int, every: bool = False) -> str:
+    if count == 1:
+        return "the one family"
+    return f"all {count} families" if every else f"{count} families"
+
+
+def _power(found: Sequence[Standing]) -> str:
+    """How small a difference the seeds can show."""
+    known = [float(value) for standing in found for value in standing.against["detectable"].dropna()]
+    if not known:
+        return ""
+    size = f"{100 * max(known):.1f} points"
+    return (
+        f" With these seeds, a true difference below about {size} may go unseen (80 % power, before Holm's correction)."
+    )
+
+
+def _lines(found: Sequence[Standing]) -> tuple[str, ...]:
+    return tuple(_line(standing) for standing in found)
+
+
+def _line(standing: Standing) -> str:
+    """One family: who leads, over whom that is sure, and whom it cannot be told from."""
+    seeds = f"{standing.seeds} seeds" if standing.seeds > 1 else "1 run"
+    tasks = f"{standing.tasks} task{'s' * (standing.tasks > 1)}"
+    text = f"{standing.family}: {standing.leader} leads with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
+    if standing.behind:
+        nearest = standing.behind[0]
+        more = len(standing.behind) - 1
+        rest = f", and than {more} other{'s' * (more > 1)}" if more else ""
+        text += f"; better than {nearest} by {standing.lead_over(nearest)} points{rest}"
+    if standing.tied:
+        text += f"; not distinguishable from {listed(standing.tied)}"
+    if standing.unknown:
+        text += f"; cannot be told from {listed(standing.unknown)} (no interval with one seed)"
+    return text + "."
+
+
+def _not_alike(view: View, setting: Setting) -> Iterator[Block]:
+    """What was not trained alike: a difference between such methods is one of their training too."""
+    settings = unlike(view, setting)
+    if len(settings):
+        differing = listed(list(settings.columns[1:]))
+        text = f"Take care: the methods were not trained alike. They differ in {differing}; the table under Training has each."
+        yield Prose(text, setting=setting)
+    for sentence in mixed(view, setting):
+        yield Prose(f"Take care: {sentence}", setting=setting)
+
+
+def _picker(dims: Sequence[int], first: int) -> Markup:
+    options = Markup("").join(
+        Markup('<label><input type="radio" name="width" value="{0}"{1}><span>{0}</span></label>').format(
+            dim, Markup(" checked") if dim == first else ""
+        )
+        for dim in dims
+    )
+    return Markup('<fieldset class="widths" hidden><legend>Width (dims)</legend>{}</fieldset>').format(options)
+
+
+def _card(view: View, setting: Setting, dim: int) -> Markup:
+    say, sure, lines = sentences(view, setting, dim)
+    items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
+    power = _power(standings(view, setting, dim))
+    where = f"{setting.title}, layer {last_layer(view, setting)}, float32 vectors"
+    if any(standing.seeds > 1 for standing in standings(view, setting, dim)):
+        where += "; ± and brackets are 95 % intervals over seeds"
+    return Markup(
+        '<div class="verdict" data-width="{}"><p class="say">{}</p>{}<ul>{}</ul><p class="note">{}.{}</p></div>'
+    ).format(dim, say, Markup('<p class="sure">{}</p>').format(sure) if sure else "", items, where, power)
+
+
+def _tables(view: View, setting: Setting, dims: Sequence[int]) -> Iterator[Block]:
+    """All widths in one table, a line each; and for each family the leader, and whom it cannot be told from."""
+    lines, details, compared = [], [], set[str]()
+    for dim in dims:
+        found = standings(view, setting, dim)
+        if not found:
+            continue
+        best = recommended(view, found)
+        leads = {standing.family: f"{standing.leader} {standing.shown}" for standing in found}
+        lines.append({"dim": dim, "method": best, "sure": how_sure(found, best)[0], **leads})
+        details += [_detail(dim, standing) for standing in found]
+        compared |= _compared(found)
+    if len(compared) < 2:
+        return
+    families = [Column(family, f"leads on {family}") for family in view.families(setting)]
+    columns = (Column("dim", "dim", "integer"), Column("method", "use"), Column("sure", "how sure", "words"), *families)
+    title = f"Which method at which width: {setting.title}"
+    yield Shown(Table(f"verdict--{setting.slug}", title, pd.DataFrame(lines), columns), setting=setting)
+    columns = (
+        Column("dim", "dim", "integer"),
+        Column("family", "family"),
+        Column("method", "leads"),
+        Column("shown", "score ×100"),
+        Column("seeds", "seeds", "integer"),
+        Column("unsure", "cannot be told from it", "words"),
+        Column("behind", "behind it", "words"),
+    )
+    note = (
+        "Behind: the paired difference over seeds is a difference after Holm's correction for all methods in the row. "
+        "That the leader is chosen by the same scores is not corrected for: of many equal methods, one is called behind "
+        "more often than 5 % of the time."
+    )
+    title = f"Who leads and who is behind: {setting.title}"
+    frame = pd.DataFrame(details)
+    yield Shown(Table(f"standings--{setting.slug}", title, frame, columns, note), open=False, setting=setting)
+
+
+def _detail(dim: int, standing: Standing) -> dict[str, object]:
+    unsure = ", ".join((*standing.tied, *standing.unknown)) or "none"
+    words = {"shown": standing.shown, "unsure": unsure, "behind": ", ".join(standing.behind) or "none"}
+    return {"dim": dim, "family": standing.family, "method": standing.leader, "seeds": standing.seeds, **words}
+
+
+def _in_words(view: View, dim: int) -> Iterator[Block]:
+    """What the first screen says, for readers of the Markdown and for screens without scripts: one width."""
+    lines = []
+    for setting in view.settings:
+        say, sure, found = sentences(view, setting, dim)
+        where = f"{setting.title}. " if len(view.settings) > 1 else ""
+        lines += [f"{where}{say} {sure}".strip(), *found]
+    yield Words(tuple(lines))

@@ -1,0 +1,68 @@
+"""What became of what was asked for: its rows, or an error that says which cells failed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mipic_bench import errors
+
+if TYPE_CHECKING:
+    from mipic_bench.planning.request import Cell, Inputs, Request
+
+
+class FailedCellsError(RuntimeError):
+    """Some cells failed; the others are finished and on disk.
+
+    Attributes:
+        rows: of the finished ones.
+    """
+
+    def __init__(self, message: str, rows: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd.DataFrame:
+    """Return the rows of what was asked for, of the cells that are finished."""
+    from mipic_bench.results.folder import UNIT, read_rows
+
+    rows = read_rows(request.results)
+    kept = rows["precision"].isin(request.stored)
+    scored = {(name, fold.split, inputs.protocol_of(fold)) for name, fold in inputs.folds.items()}
+    units = zip(*(rows[name] for name in UNIT), strict=True)
+    kept &= pd.Series([unit in scored for unit in units], index=rows.index, dtype=bool)
+    asked = {cell.run: (cell.layers, cell.dims) for cell in cells}
+    budgets = zip(rows["run"], rows["layer"], rows["dim"], strict=True)
+    inside = [run in asked and layer in asked[run][0] and dim in asked[run][1] for run, layer, dim in budgets]
+    return rows[kept & pd.Series(inside, index=rows.index, dtype=bool)].reset_index(drop=True)
+
+
+def swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: bool) -> pd.DataFrame:
+    """Run what is not done and return the rows of what was asked for."""
+    from mipic_bench.running.progress import Reporter
+    from mipic_bench.running.sweep import sweep
+
+    summary = sweep(cells, request, inputs, Reporter(quiet=quiet))
+    if summary.signal:
+        raise KeyboardInterrupt
+    rows = rows_of(cells, request, inputs)
+    if summary.failed:
+        told = "\n".join(f"{outcome.run}: {outcome.reason}" for outcome in summary.failed)
+        raise FailedCellsError(f"{len(summary.failed)} of {len(cells)} cells failed:\n{told}", rows)
+    return rows
+
+
+def saved(model: Any, name: str | None, scratch: Path) -> Path:
+    """Save a model in memory, so that it is read as any other."""
+    from mipic_bench.backbones.loading import quiet
+
+    if not hasattr(model, "save_pretrained") or not hasattr(model, "tokenizer"):
+        what = f"a {type(model).__name__} is no name, folder or SentenceTransformer"
+        raise errors.UserError("model", what, "give one of those")
+    if name is None:
+        raise errors.UserError("model", "a model in memory has no name", "say what rows are to call it: name='mine'")
+    with quiet():
+        model.save_pretrained(str(scratch / "model"))
+    return scratch / "model"

@@ -1,0 +1,143 @@
+"""A plan's cells, run to the end whatever happens to one of them: each once, by one process, failures recorded."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import sleep
+
+from mipic_bench.planning.request import Cell, Inputs, Request
+from mipic_bench.results import failures
+from mipic_bench.results.locks import Locks
+from mipic_bench.running import engines
+from mipic_bench.running.attempts import Outcome
+from mipic_bench.running.progress import Reporter, counted
+from mipic_bench.running.stopping import STOP, Stopped, listening
+from mipic_bench.training import checkpoint
+
+_POLL = 2.0  # seconds between two looks at a cell that another process runs
+
+
+@dataclass
+class Summary:
+    """How a sweep ended: status -> number of cells, the failed ones, and the signal that stopped it (0: none)."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[Outcome] = field(default_factory=list)
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 all well, 1 some cells failed or were not reached, 128 + signal when stopped."""
+        return 128 + self.signal if self.signal else int(bool(self.failed or self.counts["not finished"]))
+
+    def add(self, outcome: Outcome) -> None:
+        """Count what became of a cell."""
+        self.counts[outcome.status] += 1
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+
+    def sentence(self) -> str:
+        """Say it in one line."""
+        parts = [f"{number} {status}" for status, number in self.counts.items() if number]
+        return f"{counted(sum(self.counts.values()), 'cell')}: {', '.join(parts) or 'none'}"
+
+
+def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Reporter) -> Summary:
+    """Run every cell of a plan that is not done, and return how it ended; what is finished is on disk at every moment.
+
+    Cells that other processes run on the same results folder are waited for, and taken over if those die. Ctrl-C (or
+    SIGTERM) stops at the next step, where a training leaves its checkpoint; the second one ends the process at once.
+
+    Args:
+        cells: as planned.
+        request: what was asked for; `jobs` and `cluster` say where cells run.
+        inputs: of the request.
+        reporter: told of every cell.
+
+    Raises:
+        UserError: the results folder cannot be written to, or the cluster cannot be reached.
+    """
+    tidy(cells, request)
+    summary = Summary(Counter(cell.status for cell in cells if cell.over))
+    todo = [cell for cell in cells if not cell.over]
+    for cell in cells:
+        if cell.status == "skipped":
+            reporter.say(f"{cell.run}: skipped, {cell.reason}")
+        elif cell.status == "failed" and not request.retry:
+            todo.remove(cell)
+            summary.add(Outcome(cell.run, "failed", cell.reason))
+    if todo:
+        begun = failures.now()
+        with Locks(request.results) as locks, listening(_on_first(request, reporter), engines.kill_children):
+            _run_all(todo, len(cells), request, inputs, reporter, locks, begun, summary)
+            summary.signal = STOP.signal
+        if rest := len(cells) - sum(summary.counts.values()):
+            summary.counts["not finished"] = rest
+    return summary
+
+
+def tidy(cells: Sequence[Cell], request: Request) -> None:
+    """Take away checkpoints of trainings that are done: a process may have been killed just before it did."""
+    for part in (part for cell in cells if cell.status == "done" for part in cell.parts):
+        checkpoint.remove(request.results / checkpoint.UNFINISHED / part.folder)
+
+
+def _run_all(
+    todo: list[Cell],
+    total: int,
+    request: Request,
+    inputs: Inputs,
+    reporter: Reporter,
+    locks: Locks,
+    begun: str,
+    summary: Summary,
+) -> None:
+    """Attempt cells until none is left that another process is busy with."""
+    said = ""
+    while todo and not STOP.requested():
+        busy: dict[str, Outcome] = {}
+        try:
+            for outcome in _attempts(todo, request, inputs, reporter, locks, begun):
+                if outcome.status == "busy":
+                    busy[outcome.run] = outcome
+                elif outcome.status != "stopped":
+                    summary.add(outcome)
+                    _tell(outcome, summary, total, reporter)
+        except (Stopped, KeyboardInterrupt):  # raised where work could not be asked to stop: on a cluster, in a library
+            if not STOP.requested():
+                raise
+        if busy and not STOP.requested():
+            who = ", ".join(sorted({outcome.reason for outcome in busy.values()}))
+            text = f"waiting for {counted(len(busy), 'cell')} that others run ({who})"
+            if text != said:
+                reporter.say(text)
+            said = text
+            sleep(_POLL)
+        todo = [cell for cell in todo if cell.run in busy]
+
+
+def _attempts(
+    cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Reporter, locks: Locks, begun: str
+) -> Iterator[Outcome]:
+    if request.cluster:
+        return engines.on_cluster(cells, request, inputs, locks, begun)
+    if request.jobs > 1 and len(cells) > 1:
+        return engines.in_processes(cells, request, begun)
+    return engines.here(cells, request, inputs, reporter, locks, begun)
+
+
+def _tell(outcome: Outcome, summary: Summary, total: int, reporter: Reporter) -> None:
+    over = sum(summary.counts.values())
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    took = f" in {outcome.seconds:.0f} s" if outcome.seconds else ""
+    reporter.say(f"[{over}/{total}] {outcome.run} {outcome.status}{took}{reason}")
+
+
+def _on_first(request: Request, reporter: Reporter) -> Callable[[int], None]:
+    def on_first(number: int) -> None:
+        reporter.say("stopping at the next step, what is done is kept; once more stops at once")
+        if request.cluster:
+            raise Stopped
+        engines.signal_children(number)
+
+    return on_first
