@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from mipic_bench.backbones import Backbone, Readout, architectures
 from mipic_bench.backbones.model import catching
 from mipic_bench.backbones.probing import probe
+from mipic_bench.backbones.readout import MODES
 from mipic_bench.errors import UserError, raise_all
 from mipic_bench.objectives import Term
 from mipic_bench.recipes.methods import find
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Features = dict[str, Any]
-_POOLING = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+_POOLING = {told: pooling for pooling, told in MODES.items()}
 _WITHOUT_EFFECT = ("Normalize", "Dropout")  # modules behind the pooling that leave directions as they are
 _PADDED = ("attention_mask", "token_type_ids")
 

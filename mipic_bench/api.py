@@ -5,6 +5,7 @@ where that would exit with code 2.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mipic_bench.analysis.tables import Table
-from mipic_bench.running.outcome import FailedCellsError, saved, swept
+from mipic_bench.running.outcome import FailedCellsError, swept
 
 Names = str | Sequence[str]
 Folder = str | Path
@@ -67,8 +68,8 @@ def run(
         results: the folder of runs, made if it is not there.
         quiet: whether progress is kept from stderr.
         options: as the command line has them: split, protocol, exclude_leaked, dims, layers, precisions, changes (as --set takes
-            them), epochs, max_steps, batch_size, max_length, learning_rate (one, or method -> rate), dtype, device, jobs, offline,
-            verify, diagnostics, keep_checkpoints, keep_vectors, checkpoint_every, track.
+            them), epochs, max_steps, batch_size, max_length, learning_rate (one, or method -> rate), dtype, device, jobs, cluster, retry,
+            offline, verify, diagnostics, keep_checkpoints, keep_vectors, checkpoint_every, track.
 
     Returns:
         The rows of what was asked for, columns `mipic_bench.results.rows.COLUMNS`.
@@ -100,7 +101,7 @@ def run(
         data=None if data is None else Path(data),
         seeds=check_seeds(seeds),
         results=Path(results),
-        **sorted_options(options, RUNNING),
+        **sorted_options(options, RUNNING, signature(run).parameters),
     )
     inputs = Inputs(request)
     return swept(plan(request, inputs), request, inputs, quiet)
@@ -149,7 +150,7 @@ def evaluate(
         >>> rows.loc[rows["metric"] == "ap", ["layer", "dim"]].values.tolist()
         [[1, 16], [4, 16]]
     """
-    from mipic_bench.models.evaluating import evaluation
+    from mipic_bench.models.evaluating import evaluation, saved
     from mipic_bench.planning.asking import SCORING, sorted_options
 
     asked = {
@@ -157,7 +158,7 @@ def evaluate(
         "suites": _list(suite),
         "data": None if data is None else Path(data),
         "results": Path(results),
-        **sorted_options(options, SCORING),
+        **sorted_options(options, SCORING, signature(evaluate).parameters),
     }
     about = {"name": name, "prompt": prompt, "query_prompt": query_prompt, "pooling": pooling}
     with TemporaryDirectory() as scratch:
@@ -281,8 +282,34 @@ def compare(
     )
 
 
-def export(run: str, layer: int, dim: int, out: Folder, *, results: Folder = "results", **options: Any) -> Path:
-    """Write one budget of a run as a folder that `SentenceTransformer(out)` loads: see `mipic_bench.models.export.export`.
+def export(
+    run: str,
+    layer: int,
+    dim: int,
+    out: Folder,
+    *,
+    backbone: str | None = None,
+    data: Folder | None = None,
+    offline: bool = False,
+    results: Folder = "results",
+) -> Path:
+    """Write one budget of a run as a folder that `SentenceTransformer(out)` loads, with a model card.
+
+    Args:
+        run: its name, or the beginning of exactly one.
+        layer: blocks to keep, 1..depth.
+        dim: width to keep, 1..width.
+        out: the folder to write; it must not be there, or be empty.
+        backbone: where the weights of a run without training are, if they came from a local folder.
+        data: a folder of local corpora, where a post-hoc transform that was not kept is fitted again.
+        offline: never ask the hub.
+        results: the folder of runs.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: no such run or budget, weights that were not kept, or a folder that holds something.
 
     Example:
         >>> import mipic_bench as mb
@@ -292,11 +319,46 @@ def export(run: str, layer: int, dim: int, out: Folder, *, results: Folder = "re
     """
     from mipic_bench.models.export import export as write
 
-    return write(Path(results), run, layer, dim, Path(out), **options)
+    place = None if data is None else Path(data)
+    return write(Path(results), run, layer, dim, Path(out), backbone=backbone, data=place, offline=offline)
 
 
-def profile(backbone: str, **settings: Any) -> pd.DataFrame:
-    """Measure what every budget of a backbone costs: see `mipic_bench.models.profiling.Settings` for what may be said.
+def profile(
+    backbone: str = "minilm",
+    *,
+    layers: Iterable[int] | None = None,
+    dims: Iterable[int] | None = None,
+    precisions: Names = ("float32", "int8", "binary", "binary+rescore"),
+    index_size: int = 100_000,
+    corpus: str = "toy",
+    data: Folder | None = None,
+    max_length: int = 256,
+    dtype: str = "float32",
+    device: str = "auto",
+    offline: bool = False,
+    results: Folder = "results",
+) -> pd.DataFrame:
+    """Measure what every budget of a backbone costs here: bytes, FLOPs, encoding, searching. Reports then show it.
+
+    Args:
+        backbone: a name, hub id or folder.
+        layers: None for all.
+        dims: None for the backbone's default widths.
+        precisions: how vectors are stored.
+        index_size: vectors in the index that is searched.
+        corpus: whose first texts are encoded.
+        data: a folder of local corpora.
+        max_length: tokens kept of a text.
+        dtype: arithmetic of encoding; "auto" is bfloat16 where the hardware has it.
+        device: where texts are encoded; "auto" is a CUDA card if there is one.
+        offline: never ask the hub.
+        results: the folder of runs, into which the costs are written.
+
+    Returns:
+        A row per budget, columns as in results/README.md.
+
+    Raises:
+        UserError: no such backbone, budget or corpus.
 
     Example:
         >>> import mipic_bench as mb
@@ -304,10 +366,25 @@ def profile(backbone: str, **settings: Any) -> pd.DataFrame:
         >>> costs[["precision", "bytes"]].values.tolist()
         [['float32', 64], ['binary', 2]]
     """
+    from mipic_bench.models import costs
     from mipic_bench.models.profiling import Settings
     from mipic_bench.models.profiling import profile as measure
 
-    return measure(backbone, Settings(**settings))
+    settings = Settings(
+        layers=None if layers is None else tuple(layers),
+        dims=None if dims is None else tuple(dims),
+        precisions=tuple(_list(precisions)),
+        index_size=index_size,
+        corpus=corpus,
+        data=None if data is None else Path(data),
+        max_length=max_length,
+        device=device,
+        dtype=dtype,
+        offline=offline,
+    )
+    found = measure(backbone, settings)
+    costs.write(found, Path(results))
+    return found
 
 
 def _list(names: Names) -> list[str]:

@@ -1,7 +1,8 @@
 """Errors that are the user's to mend, told in three parts: where, what, and what to do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(Exception):
@@ -17,6 +18,11 @@ class UserError(Exception):
         super().__init__(where, what, fix)
         self.where, self.what, self.fix = where, what, fix
 
+    @property
+    def problems(self) -> Sequence["UserError"]:
+        """The mistakes one by one: this one, or the several that were found in one reading."""
+        return (self,)
+
     def __str__(self) -> str:
         return f"{self.where}: {self.what}\n  {self.fix}"
 
@@ -27,7 +33,12 @@ class UserErrors(UserError):  # noqa: N818 - several of them
     def __init__(self, problems: Sequence[UserError]) -> None:
         first = problems[0]
         super().__init__(first.where, first.what, first.fix)
-        self.problems = tuple(problems)
+        self._problems = tuple(problems)
+
+    @property
+    def problems(self) -> Sequence[UserError]:
+        """The mistakes one by one."""
+        return self._problems
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
@@ -50,3 +61,22 @@ def raise_all(problems: Sequence[UserError]) -> None:
     """Raise what was collected: nothing when the list is empty, one error as itself, several as one."""
     if problems:
         raise problems[0] if len(problems) == 1 else UserErrors(problems)
+
+
+def gather(actions: Iterable[Callable[[], Any]]) -> list[Any]:
+    """Run every action and return what they return; when some fail, raise all their user errors at once."""
+    results, problems = [], list[UserError]()
+    for action in actions:
+        try:
+            results.append(action())
+        except UserError as error:
+            problems += error.problems
+    raise_all(problems)
+    return results
+
+
+def listed(values: Iterable[str], most: int = 8) -> str:
+    """Join values for a message, each quoted, the first few of many."""
+    quoted = [repr(value) for value in values]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more

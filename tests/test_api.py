@@ -11,6 +11,7 @@ import pytest
 
 import mipic_bench as mb
 from mipic_bench import api
+from mipic_bench.models import costs
 from mipic_bench.results.folder import COLUMNS
 
 FUNCTIONS = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
@@ -135,6 +136,8 @@ def test_queries_may_have_a_prompt_of_their_own():
         (lambda: mb.run("mrl", backbone="tiny", seeds="0-4"), "'0-4' is not a list of whole numbers"),
         (lambda: mb.run("mrl", backbone="tiny", dims=[8.5]), "dims: .*is not a list of whole numbers"),
         (lambda: mb.evaluate("tiny", epochs=3), "unknown option 'epochs'"),
+        (lambda: mb.evaluate("tiny", poolin="cls"), "did you mean pooling"),
+        (lambda: mb.run("mrl", backbone="tiny", cluster="localhost"), "'localhost' is not dask://HOST:PORT"),
         (lambda: mb.evaluate("tiny", dims=99), "dim 99 is above the width 64"),
         (lambda: mb.profile("tiny", device="cuda:77"), "'cuda:77' was asked for"),
         (lambda: mb.evaluate("tinny"), "did you mean tiny"),
@@ -146,6 +149,17 @@ def test_queries_may_have_a_prompt_of_their_own():
 def test_slips_are_told(call, words):
     with pytest.raises(mb.UserError, match=f"(?s){words}"):
         call()
+
+
+def test_an_option_of_another_function_is_not_proposed():
+    with pytest.raises(mb.UserError) as caught:
+        mb.evaluate("tiny", seeds=[1])
+    assert "did you mean" not in str(caught.value) or "seeds" not in str(caught.value).partition("did you mean")[2]
+
+
+def test_measured_costs_are_there_for_a_report():
+    found = mb.profile("tiny", layers=[1], dims=[8], precisions="binary", index_size=1000)
+    assert costs.read(Path("results")).iloc[0]["bytes"] == found["bytes"].iloc[0] == 1
 
 
 def test_a_model_in_memory_needs_a_name():

@@ -110,6 +110,14 @@ def test_sources_are_files_patterns_folders_and_shipped_names(tmp_path, monkeypa
     assert baselines.known()["starbucks"].startswith("720 numbers, ielab/Starbucks@")
 
 
+def test_a_folder_of_baselines_may_hold_every_format(tmp_path):
+    rows = pd.read_csv(write(tmp_path / "mine.csv"), dtype=str)
+    rows.assign(method="lines").to_json(tmp_path / "lines.jsonl", orient="records", lines=True)
+    rows.assign(method="table").to_parquet(tmp_path / "table.parquet")
+    assert [path.name for path in baselines.find([tmp_path])] == ["lines.jsonl", "mine.csv", "table.parquet"]
+    assert set(baselines.load([tmp_path])["method"]) == {"lines", "table", GOOD["method"]}
+
+
 def test_a_results_folder_is_a_baseline_with_means_over_seeds(tmp_path):
     for seed, value in enumerate((0.5, 0.7)):
         name = results.run_name("mipic", "minilm", "toy", seed, "k")

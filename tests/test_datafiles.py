@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mipic_bench.data import checks, datafiles
-from mipic_bench.errors import UserError
+from mipic_bench.errors import UserError, gather
 
 
 def test_words_that_look_like_missing_values_stay_text(tmp_path):
@@ -140,7 +140,7 @@ def test_all_problems_are_gathered():
         raise UserError(f"file {number}", "wrong", "mend it")
 
     with pytest.raises(UserError) as error:
-        datafiles.gather([lambda: 1, lambda: bad(1), lambda: bad(2)])
+        gather([lambda: 1, lambda: bad(1), lambda: bad(2)])
     assert "file 1" in str(error.value)
     assert "file 2" in str(error.value)
-    assert datafiles.gather([lambda: 1, lambda: 2]) == [1, 2]
+    assert gather([lambda: 1, lambda: 2]) == [1, 2]

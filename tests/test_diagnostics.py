@@ -75,7 +75,7 @@ def test_it_reaches_the_provenance_and_is_no_part_of_the_key(tmp_path):
     write_data(tmp_path / "data")
     asked = request(tmp_path, methods=("mipic",), diagnostics=True)
     assert swept(asked).exit_code == 0
-    [record] = results.read_provenance(asked.results).values()
+    [record] = results.read(asked.results).provenance().values()
     shares = [entry["shares"] for entry in record["training"]["history"]]
     assert all(set(share) == {"mrl", "attention", "cka", "chain"} for share in shares), shares
     for diagnostics in (False, True):
@@ -95,5 +95,5 @@ def test_the_command_line_and_python_take_it(tmp_path, capsys, monkeypatch):
     mb.run("mrl", backbone="tiny", corpus="pairs", tasks="likeness", data=tmp_path / "data", max_steps=2,
            diagnostics=True, results=tmp_path / "python")  # fmt: skip
     for name, there in (("plain", False), ("watched", True), ("python", True)):
-        [record] = results.read_provenance(tmp_path / name).values()
+        [record] = results.read(tmp_path / name).provenance().values()
         assert all(("shares" in entry) == there for entry in record["training"]["history"])

@@ -17,8 +17,8 @@ from task_files import write_beir, write_classes, write_csv, write_sts
 
 from mipic_bench import tasks
 from mipic_bench.errors import UserError
+from mipic_bench.evaluators import _official as official
 from mipic_bench.evaluators import evaluator, mteb_tasks
-from mipic_bench.planning import official
 from mipic_bench.results import folder as results
 
 BASES = {

@@ -81,7 +81,7 @@ def test_export_takes_the_transform_that_was_scored(method, keeps, tmp_path, fit
     [cell] = planned(one)
     assert swept(one).exit_code == 0
     [[scored]] = [list(fit.values()) for fit in fits]
-    record = results.read_provenance(one.results)[cell.run]
+    record = results.read(one.results).provenance()[cell.run]
     place = views.kept_transform(one.results, cell.run)
     assert place.is_file() == keeps
     if trains and not keeps:

@@ -9,9 +9,9 @@ from small_sweeps import planned, request, swept, write_data
 from task_files import write_beir, write_csv, write_sts
 
 from mipic_bench import corpora, tasks
-from mipic_bench.analysis.leakage import excluded, leakage, normalized
 from mipic_bench.analysis.tables import MISSING
 from mipic_bench.errors import UserError
+from mipic_bench.planning.leakage import excluded, leakage, normalized
 from mipic_bench.recipes.methods import find
 from mipic_bench.reporting.leakage import Leakage
 from mipic_bench.results import folder as results

@@ -11,8 +11,9 @@ import synthetic
 
 from mipic_bench import figures, reporting
 from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import small_dim
 from mipic_bench.errors import UserError
-from mipic_bench.reporting._choice import chosen_dim, recommended, standings
+from mipic_bench.reporting._choice import recommended, standings
 from mipic_bench.reporting.verdict import _power, sentences
 
 
@@ -217,9 +218,9 @@ def test_with_one_seed_the_best_ranked_is_named_ablation_or_not():
 
 
 def test_32_dims_or_the_nearest_width():
-    assert chosen_dim((8, 16, 32, 64)) == 32
-    assert chosen_dim((24, 48, 768)) == 24
-    assert chosen_dim((64, 128)) == 64
+    assert small_dim((8, 16, 32, 64)) == 32
+    assert small_dim((24, 48, 768)) == 24
+    assert small_dim((64, 128)) == 64
 
 
 def test_gaps_are_told_in_the_page(tmp_path):

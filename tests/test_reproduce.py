@@ -34,6 +34,55 @@ def test_the_command_of_a_run_gives_the_same_run(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "run --method pretrained --backbone tiny --max-length 16",
+        "evaluate tiny --name mine --prompt 'find: ' --pooling cls",
+        "evaluate tiny --pooling cls",
+    ],
+)
+def test_the_command_of_an_untrained_run_gives_the_same_run(words, tmp_path):
+    asked = ["--task", "toy-sts", "--layers", "2", "--dims", "8"]
+    found = []
+    for folder in ("once", "again"):
+        ran = CliRunner().invoke(app, [*shlex.split(words), *asked, "--results", str(tmp_path / folder)])
+        assert ran.exit_code == 0, ran.output
+        [run] = results.read(tmp_path / folder).runs.values()
+        [line] = commands(run.provenance, run.rows)
+        words, asked = line.removeprefix("mipic-bench "), []
+        found.append(run)
+    assert found[0].rows.equals(found[1].rows)
+    assert found[0].provenance["key"] == found[1].provenance["key"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("hub:me/mine@abc", "me/mine@abc"), ("local:mine", "FOLDER"), ("pypi:some", "mine")],
+)
+def test_a_backbone_is_named_so_that_it_is_found(source, said):
+    frame = synthetic.rows(methods=("mrl",), seeds=(0,))
+    [record] = synthetic.provenance(frame).values()
+    record["cell"]["backbone"] = "mine"
+    record["backbone"] = {"name": "mine", "source": source}
+    assert f"--backbone {said} " in commands(record, frame)[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("hub:me/mine@abc#small", "'hub:me/mine@abc#small'"), ("local:me__mine", "me__mine"), ("", "me__mine")],
+)
+def test_a_corpus_is_named_so_that_it_is_found(source, said):
+    frame = synthetic.rows(methods=("mrl",), seeds=(0,))
+    [record] = synthetic.provenance(frame).values()
+    record["cell"]["corpus"] = "me__mine"
+    if source:
+        record["corpus_source"] = source
+    [line] = commands(record, frame)
+    assert f"--corpus {said} " in line
+    assert ("--data DIR" in line) == source.startswith("local:")
+
+
+@pytest.mark.parametrize(
     ("method", "base", "named"),
     [
         ("mipic-dims=[16,32]", "mipic", "'mipic-dims=[16,32]'"),

@@ -53,7 +53,7 @@ def test_what_is_written_is_read_exactly(tmp_path):
     assert list(read.columns) == list(results.COLUMNS)
     pd.testing.assert_frame_equal(read, typed(rows), check_exact=True)
     assert set(read["task"]) == {"toy_sts", "NA"} and set(read["seed"]) == {"0"}
-    provenance = results.read_provenance(tmp_path)[NAME]
+    provenance = results.read(tmp_path).provenance()[NAME]
     assert provenance["loss"] is None and provenance["at"] == 0.5 and len(provenance["rows_sha256"]) == 64
 
 
@@ -415,7 +415,7 @@ def test_merge_keeps_one_entry_of_a_task_that_two_copies_scored(tmp_path):
     copy(tmp_path / "one", {"a": "same"}, {"a": [8, 16]}, notes=["from one"], weights="w1")
     copy(tmp_path / "two", {"a": "same", "b": "v1"}, {"a": [8, 32], "b": [8]}, notes=["from two"], weights="w1")
     merge.merge([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
-    [a, b] = results.read_provenance(tmp_path / "out")[NAME]["scored"]
+    [a, b] = results.read(tmp_path / "out").provenance()[NAME]["scored"]
     assert (a["task"], a["dims"], a["notes"]) == ("a", [8, 16, 32], ["from one", "from two"])
     assert (b["task"], b["dims"], b["notes"]) == ("b", [8], ["from two"])
 
@@ -427,7 +427,7 @@ def test_merge_keeps_the_weights_of_every_width(tmp_path):
         said = {"training": {"weights_by_dim": by_dim}, "scored": entries(rows, weights_by_dim=by_dim)}
         results.write_run(tmp_path / folder, NAME, rows, said)
     merge.merge([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
-    merged = results.read_provenance(tmp_path / "out")[NAME]
+    merged = results.read(tmp_path / "out").provenance()[NAME]
     assert merged["training"]["weights_by_dim"] == {"4": "w4", "8": "w8", "16": "w16"}
     assert [entry["weights_by_dim"] for entry in merged["scored"]] == [{"4": "w4", "8": "w8", "16": "w16"}]
 
@@ -507,7 +507,7 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(results.read_rows(tmp_path / "none").columns) == list(results.COLUMNS)
-    assert results.read_provenance(tmp_path / "none") == {} and results.read_run(tmp_path / "none", NAME) is None
+    assert results.read(tmp_path / "none").provenance() == {} and results.read_run(tmp_path / "none", NAME) is None
 
 
 def test_the_csv_is_plain(tmp_path):

@@ -342,7 +342,7 @@ def test_suites_name_tasks_that_exist(tmp_path):
 
 
 def test_loading_needs_no_torch():
-    code = "import sys; from mipic_bench import tasks, corpora; from mipic_bench.analysis import leakage\n"
+    code = "import sys; from mipic_bench import tasks, corpora; from mipic_bench.planning import leakage\n"
     code += "tasks.load('toy-sts'); sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mipic_bench import corpora, tasks
-from mipic_bench.analysis import leakage
 from mipic_bench.data import toy, toy_words
+from mipic_bench.planning import leakage
 
 # Golden: when one changes, every toy number in results and reports changes with it. Change them on purpose only.
 DIGESTS = {

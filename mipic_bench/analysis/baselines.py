@@ -15,7 +15,7 @@ import pandas as pd
 from mipic_bench.analysis.quality import View
 from mipic_bench.data import datafiles
 from mipic_bench.data.checks import name_rows
-from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.errors import UserError, gather, raise_all, unknown
 from mipic_bench.evaluators import PROTOCOLS
 from mipic_bench.families import FAMILIES, METRICS
 from mipic_bench.paths import shipped
@@ -52,7 +52,7 @@ def load(sources: Sequence[str | Path] = DEFAULT) -> pd.DataFrame:
         UserError: nothing is found, or a file is not one of baselines; all problems of all files at once.
     """
     actions = [lambda path=path: _read(path) for path in find(sources)]
-    frame = pd.concat(datafiles.gather(actions), ignore_index=True)
+    frame = pd.concat(gather(actions), ignore_index=True)
     return frame.assign(published=True)
 
 
@@ -61,7 +61,7 @@ def check(path: Path) -> list[UserError]:
     try:
         _read(path)
     except UserError as error:
-        return list(getattr(error, "problems", [error]))
+        return list(error.problems)
     return []
 
 
@@ -101,7 +101,9 @@ def _paths(source: str) -> Iterator[Path]:
     if path.is_file():
         yield path
     elif path.is_dir():
-        yield from [path] if _is_results(path) else sorted(path.glob("*.csv"))
+        yield from (
+            [path] if _is_results(path) else sorted(file for file in path.iterdir() if file.suffix in datafiles.FORMATS)
+        )
     elif here := sorted(glob.glob(source)):
         yield from map(Path, here)
     elif path.parts[:1] == ("baselines",):
@@ -111,7 +113,8 @@ def _paths(source: str) -> Iterator[Path]:
 
 
 def _is_results(folder: Path) -> bool:
-    return (folder / results.RUNS).is_dir() or any(folder.glob("*.parquet"))
+    packs = (file for file in folder.glob("*.parquet") if file.with_suffix(".jsonl").is_file())
+    return (folder / results.RUNS).is_dir() or any(packs)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def compare(
     An official task of mteb is of the dataset that the registry names it for: `mteb:SciFact` meets numbers on `scifact`.
 
     Args:
-        rows: our rows (`results.COLUMNS`); of two runs of one cell the newer counts.
+        rows: our rows (`mipic_bench.results.rows.COLUMNS`); of two runs of one cell the newer counts.
         baselines: published numbers, as `baselines.load` returns them.
         provenance: of our runs by name: which run is newer, and how deep a backbone is (`backbone.depth`; else the
             deepest layer in the rows is taken for the last).

@@ -204,7 +204,7 @@ class View:
     def stored_tasks(self) -> dict[tuple[str, ...], tuple[str, ...]]:
         """Setting and family -> the tasks that every precision has: what budgets of unlike precisions are compared on.
 
-        Some tasks have fewer precisions than others (int8 takes its limits from a training or dev split).
+        Some tasks have fewer precisions than others (int8 takes its limits from a training or dev split, in retrieval from the documents).
         """
         common: dict[tuple[str, ...], frozenset[str]] = {}
         for (*setting, _, family), tasks in self.tasks.items():

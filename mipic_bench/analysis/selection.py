@@ -20,6 +20,11 @@ def safe(name: str) -> str:
     return "".join(char if char.isascii() and (char.isalnum() or char in "._=-") else "_" for char in name)
 
 
+def small_dim(dims: Sequence[int]) -> int:
+    """The width that stands for the small ones: the nearest to 32 in octaves, the smaller of two equally near."""
+    return min(sorted(dims), key=lambda dim: abs(np.log2(dim / 32)))
+
+
 class Setting(NamedTuple):
     """What is held fixed when methods are compared."""
 

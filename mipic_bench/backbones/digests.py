@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mipic_bench.data.checks import listed
-from mipic_bench.errors import UserError
+from mipic_bench.errors import UserError, listed
 
 _VOCABULARIES = (
     "tokenizer.json",

@@ -5,17 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mipic_bench.backbones.readout import POOLINGS
+from mipic_bench.backbones.readout import FLAGS, MODES, POOLINGS
 from mipic_bench.errors import UserError
 
-_POOLING = {  # as sentence-transformers writes it, before and since version 6
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
-    "cls": "cls",
-    "mean": "mean",
-    "lasttoken": "last",
-}
+_POOLING = {told: pooling for names in (MODES, FLAGS) for pooling, told in names.items()}
 _FETCH = "download it again, or save the model again"
 _UNDERSTOOD = ("Transformer", "Pooling", "Normalize", "Dropout")
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 POOLINGS = ("cls", "mean", "last")
+# the same in the files of sentence-transformers: since version 6, and before, as one flag each
+MODES = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
+FLAGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken"}
 LAYER_READOUTS = ("raw", "final_norm")
 
 

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mipic_bench import backbones
-from mipic_bench.errors import UserError, UserErrors, raise_all, unknown
+from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.objectives import terms
 from mipic_bench.paths import shipped
 from mipic_bench.recipes.methods import catalog, find
@@ -71,42 +71,6 @@ def _methods() -> list[tuple[str, str, str, str]]:
         parts = [*resolved.terms, *([term_name(resolved.posthoc)] if resolved.posthoc else [])]
         rows[name] = (name, title, ", ".join(parts) or "none", "" if repeated else resolved.source)
     return list(rows.values())
-
-
-def method_table_markdown() -> str:
-    """Return the README's table of methods: name and variants, what it does, source, and the tests that prove it."""
-    lines = ["| method | what it does | source | proof |", "|---|---|---|---|"]
-    for base in catalog().values():
-        if base.ablation:
-            continue
-        resolved = resolve(base, REFERENCE_SHAPE, "")
-        variants: dict[str, None] = {}
-        for other in catalog().values():
-            key, sign, _ = other.ablation.partition("=")
-            if other.base_method == base.method and other.ablation:
-                variants[f"`-{key}=...`" if sign else f"`-{key}`"] = None
-        names = f"**`{base.method}`**" + (f" and {', '.join(variants)}" if variants else "")
-        does = first_sentence(base.body.get("about", "") or resolved.title)
-        cells = (names, does, resolved.source, ", ".join(f"`{path}`" for path in proofs(resolved)))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def first_sentence(text: str) -> str:
-    """Return the first sentence of a text, on one line."""
-    plain = " ".join(text.split())
-    end = plain.find(". ")
-    return plain if end < 0 else plain[: end + 1]
-
-
-def proofs(resolved: Resolved) -> list[str]:
-    """Return the test files that hold a method to its source: those of each term (a glob), and the golden loss curves."""
-    files = [f"tests/oracle/test_{name}*.py" for name in dict.fromkeys(map(term_name, resolved.terms.values()))]
-    if resolved.posthoc is not None:
-        files.append("tests/oracle/test_posthoc.py")
-    if resolved.trains:
-        files.append(f"tests/golden/{resolved.base_method}.csv")
-    return files or ["tests/test_evaluators_real.py"]  # nothing trained: the published figures of the backbone itself
 
 
 def _tasks(data: Path | None) -> list[tuple[str, ...]]:
@@ -284,8 +248,6 @@ def _check_task(name: str, data: Path | None) -> None:
 def _collect(problems: list[UserError], action: Callable[[], object]) -> bool:
     try:
         action()
-    except UserErrors as error:
-        problems += error.problems
     except UserError as error:
-        problems.append(error)
+        problems += error.problems
     return True

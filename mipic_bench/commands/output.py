@@ -19,3 +19,13 @@ def console() -> Any:
     from rich.console import Console
 
     return Console(highlight=False)
+
+
+def tell(problems: Any) -> None:
+    """Print user errors on stderr in their three parts."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for problem in problems:
+        errors.print(f"[bold red]{escape(problem.where)}[/]: {escape(problem.what)}\n  {escape(problem.fix)}")

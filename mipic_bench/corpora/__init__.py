@@ -98,7 +98,7 @@ def _from_hub(entry: HubCorpus) -> Corpus:
             f"hub:{entry.source}", f"no train split; it has {', '.join(splits)}", "download it and name a file"
         )
     frame = splits["train"].to_pandas().rename(columns=dict(entry.columns))
-    source = f"hub:{entry.source}@{entry.revision or 'main'}"
+    source = f"hub:{entry.source}@{entry.revision or 'main'}" + (f"#{entry.config}" if entry.config else "")
     return read_corpus(frame, entry.name, source, source)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mipic_bench.data import checks, datafiles
-from mipic_bench.errors import UserError
+from mipic_bench.errors import UserError, gather, listed
 from mipic_bench.registry import lazy
 from mipic_bench.tasks._tables import pair_labels
 
@@ -43,7 +43,7 @@ class Corpus:
         columns: "anchor"; for pairs, triplets and scored also "positive"; for triplets also "negative"; each as long as the corpus.
         scores: graded similarity, as it stands in the source; None unless scored.
         digest: sha256 of kind, columns and scores, the same for the same rows in CSV, JSONL and Parquet.
-        source: "toy", "hub:ID@REVISION" or "local:NAME".
+        source: "toy", "hub:ID@REVISION[#CONFIG]" or "local:NAME".
         notes: sentences for the user: the kind that was inferred, rows left out, repeated rows.
     """
 
@@ -109,7 +109,7 @@ def read_corpus(frame: pd.DataFrame, name: str, where: str, source: str, positiv
     reads: list[Callable[[], Any]] = [partial(checks.texts, frame, column, where) for column in names]
     if kind == "scored":
         reads.append(partial(checks.numbers, frame, "score", where))
-    read = datafiles.gather(reads)
+    read = gather(reads)
     columns = dict(zip(names.values(), read, strict=False))
     scores = read[-1].tolist() if kind == "scored" else None
     repeated = len(frame) - len(set(zip(*columns.values(), strict=True)))
@@ -137,5 +137,5 @@ def _positive_pairs(frame: pd.DataFrame, where: str, positive: str) -> tuple[pd.
     checks.require_rows(kept, f"{where}, positive pairs")
     return (
         kept,
-        f"{len(kept)} pairs of the positive class {checks.listed(sorted(wanted))} are kept, {len(frame) - len(kept)} left out",
+        f"{len(kept)} pairs of the positive class {listed(sorted(wanted))} are kept, {len(frame) - len(kept)} left out",
     )

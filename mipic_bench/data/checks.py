@@ -188,10 +188,3 @@ def name_rows(rows: Iterable[int]) -> str:
     named = ", ".join(map(str, numbered[:_SHOWN]))
     more = f" and {len(numbered) - _SHOWN} more" if len(numbered) > _SHOWN else ""
     return f"row{'s' if len(numbered) > 1 else ''} {named}{more}"
-
-
-def listed(values: Iterable[str], most: int = 8) -> str:
-    """Join values for a message, each quoted, the first few of many."""
-    quoted = [repr(value) for value in values]
-    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
-    return ", ".join(quoted[:most]) + more

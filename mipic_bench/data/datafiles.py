@@ -9,12 +9,12 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipic_bench.errors import UserError, UserErrors, raise_all
+from mipic_bench.errors import UserError
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:
@@ -89,20 +89,6 @@ def digest(content: Mapping[str, Any]) -> str:
     """Return the sha256 of plain values (text, numbers, lists, mappings), whatever file they were read from."""
     canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
-
-
-def gather(actions: Iterable[Callable[[], Any]]) -> list[Any]:
-    """Run every action and return what they return; when some fail, raise all their user errors at once."""
-    results, problems = [], list[UserError]()
-    for action in actions:
-        try:
-            results.append(action())
-        except UserErrors as several:
-            problems.extend(several.problems)
-        except UserError as error:
-            problems.append(error)
-    raise_all(problems)
-    return results
 
 
 def _parsed(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:

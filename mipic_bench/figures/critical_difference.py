@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from mipic_bench import stats
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, pick, small_dim
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import new_figure
 from mipic_bench.figures._style import INK, Style, gid
@@ -42,9 +42,8 @@ def rankings(view: View, setting: Setting) -> dict[int, Ranking]:
     if points.empty:
         return {}
     layer, dims = int(points["layer"].max()), sorted({int(dim) for dim in points["dim"]})
-    small = min(dims, key=lambda dim: abs(dim / 32 - 1) if dim >= 32 else abs(32 / dim - 1))
     found = {}
-    for dim in dict.fromkeys((small, dims[-1])):
+    for dim in dict.fromkeys((small_dim(dims), dims[-1])):
         ranking = stats.ranking(
             points, backbone=setting.backbone, corpus=setting.corpus, protocol=setting.protocol, layer=layer, dim=dim,
             metrics=view.metrics,

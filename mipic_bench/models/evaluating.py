@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mipic_bench import backbones
+from mipic_bench.analysis.reproduce import corpus_of
 from mipic_bench.backbones.folder import prompts as prompts_of
+from mipic_bench.backbones.loading import quiet
 from mipic_bench.backbones.sources import ENTRIES, locate
 from mipic_bench.encoding import prompts
 from mipic_bench.encoding.prompts import Prompts
@@ -65,6 +67,22 @@ def evaluation(
     return request, inputs, plan(request, inputs)
 
 
+def saved(model: Any, name: str | None, scratch: Path) -> Path:
+    """Save a model in memory, so that it is read as any other.
+
+    Raises:
+        UserError: it is no SentenceTransformer, or rows have nothing to call it by.
+    """
+    if not hasattr(model, "save_pretrained") or not hasattr(model, "tokenizer"):
+        what = f"a {type(model).__name__} is no name, folder or SentenceTransformer"
+        raise UserError("model", what, "give one of those")
+    if name is None:
+        raise UserError("model", "a model in memory has no name", "say what rows are to call it: name='mine'")
+    with quiet():
+        model.save_pretrained(str(scratch / "model"))
+    return scratch / "model"
+
+
 def notes(request: Request, inputs: Inputs, cells: Sequence[Cell]) -> list[str]:
     """Return what the user should know: what the model's folder asks for and is not done, and notes on the data."""
     told = inputs.backbone(request.backbones[0], cells[0].recipe.training.pooling).notes
@@ -86,11 +104,11 @@ def _of_run(run: str, folder: Path, asked: dict[str, Any]) -> tuple[Request, Inp
     if cell["base_method"] not in catalog():
         what = f"its recipe {cell['base_method']}.toml is a file of its own, and runs are asked for again by recipes that are shipped"
         raise UserError(f"run {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
-    spec = export.reference(run, record)
+    spec = export.known_backbone(run, record)
     again: dict[str, Any] = {
         "backbones": [spec],
         "names": {spec: cell["backbone"]},
-        "corpora": [cell["corpus"]] if cell["corpus"] else [],
+        "corpora": [corpus_of(record)] if cell["corpus"] else [],
         "seeds": (int(cell["seed"]),) if cell["seed"] else (0,),
         "training": _training(record),
         "dtype": identity["dtype"],

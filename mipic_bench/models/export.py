@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mipic_bench import backbones
+from mipic_bench.analysis.reproduce import backbone_of
 from mipic_bench.backbones import Backbone
 from mipic_bench.backbones.loading import quiet
+from mipic_bench.backbones.readout import MODES
 from mipic_bench.encoding import prompts
 from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError, raise_all, unknown
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 MARK = "mipic_bench.json"  # says, inside an exported folder, which run and budget it is
-_POOLING = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
 
 
 def export(
@@ -143,7 +144,7 @@ def load(folder: Path, run: str, record: Mapping[str, Any], dim: int, backbone: 
     if record["training"]:
         return _kept(folder, run, record, dim)
     known = record["backbone"]
-    spec = backbone or reference(run, record)
+    spec = backbone or known_backbone(run, record)
     loaded = backbones.load(spec, pooling=known["pooling"], layer_readout=known["layer_readout"], offline=offline)
     scored = record["identity"]["backbone"]["weights"]
     if loaded.weights_digest != scored:
@@ -171,21 +172,18 @@ def _kept(folder: Path, run: str, record: Mapping[str, Any], dim: int) -> Backbo
     return backbones.load(str(place), **head["readout"])
 
 
-def reference(run: str, record: Mapping[str, Any]) -> str:
-    """Return what `backbones.load` can find a scored backbone by.
+def known_backbone(run: str, record: Mapping[str, Any]) -> str:
+    """Return what `backbones.load` finds a scored backbone by.
 
     Raises:
         UserError: it was a local folder, whose path is not recorded.
     """
-    kind, _, place = record["backbone"]["source"].partition(":")
-    name: str = record["cell"]["backbone"]
-    if kind == "local":
-        raise UserError(
-            run,
-            f"its backbone was the local folder '{place}', whose path is not recorded",
-            "say where it is: --backbone FOLDER",
-        )
-    return place if kind == "hub" and name not in backbones.known() else str(record["backbone"].get("name", name))
+    found = backbone_of(record)
+    if found is None:
+        place = record["backbone"]["source"].partition(":")[2]
+        what = f"its backbone was the local folder '{place}', whose path is not recorded"
+        raise UserError(run, what, "say where it is: --backbone FOLDER")
+    return found
 
 
 def sentence_transformer(
@@ -226,7 +224,7 @@ def sentence_transformer(
         tokenizer.padding_side, tokenizer.pad_token = padding
         modules: list[torch.nn.Module] = [
             Transformer(str(scratch), max_seq_length=max_length),
-            Pooling(backbone.shape.width, _POOLING[backbone.readout.pooling]),
+            Pooling(backbone.shape.width, MODES[backbone.readout.pooling]),
             *(_dense(Dense, one) for one in maps),
         ]
         return SentenceTransformer(modules=[*modules, Normalize()], similarity_fn_name="cosine", device="cpu")

@@ -9,8 +9,8 @@ import pandas as pd
 
 from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError, raise_all
+from mipic_bench.evaluators._official import OfficialFold
 from mipic_bench.evaluators.funnel import funnel, problems
-from mipic_bench.planning.official import OfficialFold
 from mipic_bench.planning.parsing import Stages
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import commit

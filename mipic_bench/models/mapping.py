@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mipic_bench import corpora
+from mipic_bench.analysis.reproduce import corpus_of
 from mipic_bench.backbones import Backbone
 from mipic_bench.encoding.embed import encode
 from mipic_bench.errors import UserError
@@ -63,7 +64,7 @@ def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Pat
     if layer in there:
         return there[layer]
     known = record["identity"]["corpus"]
-    corpus = corpora.load(record["cell"]["corpus"], data)
+    corpus = corpora.load(corpus_of(record), data)
     if corpus.digest != known["digest"]:
         what = f"its sha256 is {corpus.digest[:12]}..., the run was fitted on {known['digest'][:12]}..."
         raise UserError(f"corpus {corpus.name}", what, "give the corpus as it was (--data), or run again")

@@ -28,7 +28,7 @@ from mipic_bench.evaluators._search import CANDIDATES
 from mipic_bench.models.costs import COLUMNS, KEYS
 from mipic_bench.models.export import parameters
 from mipic_bench.planning.device import resolve_device, resolve_dtype
-from mipic_bench.results import provenance
+from mipic_bench.running import environment
 from mipic_bench.shapes import default_dims
 
 TEXTS = 128  # distinct texts that encoding is timed on, at most
@@ -213,7 +213,7 @@ def _texts(settings: Settings) -> list[str]:
 
 
 def _machine(settings: Settings) -> Mapping[str, Any]:
-    known = provenance.device(settings.device)
+    known = environment.device(settings.device)
     return {
         "device": settings.device,
         "dtype": settings.dtype,

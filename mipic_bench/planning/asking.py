@@ -9,7 +9,7 @@ from mipic_bench import tasks
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.planning.device import resolve_device, resolve_dtype
 from mipic_bench.planning.offline import stay_offline
-from mipic_bench.planning.parsing import LARGEST_SEED
+from mipic_bench.planning.parsing import LARGEST_SEED, cluster
 from mipic_bench.planning.request import Request
 from mipic_bench.recipes.methods import find
 from mipic_bench.training.accelerating import check_trackers
@@ -30,7 +30,6 @@ _PLAIN = (
 )
 _RATE = "learning_rate"
 _NUMBERS, _WORDS = ("dims", "layers"), ("precisions", "changes", "track")
-_NAMED = ("methods", "backbone", "corpus", "tasks", "suite", "data", "seeds", "results", "quiet")  # of `api.run`
 _ONE_OF = {
     "split": ("test", "dev"),
     "protocol": ("clean", "paper", "mteb"),
@@ -98,20 +97,23 @@ SCORING = (*_ONE_OF, *_NUMBERS, "precisions", "max_length", "device", "offline",
 RUNNING = (*_TRAINING, _RATE, *_PLAIN, *_NUMBERS, *_WORDS, *_ONE_OF)
 
 
-def sorted_options(given: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+def sorted_options(given: Mapping[str, Any], known: Sequence[str], named: Iterable[str]) -> dict[str, Any]:
     """Sort keyword options into what `ask` takes; a wrong name or word is told with those that are close.
 
     Args:
         given: option -> value.
         known: `RUNNING`, or `SCORING` where nothing is trained.
+        named: what the function takes besides, so that a slip in its name is told too.
     """
-    wrong = [unknown("option", name, (*known, *_NAMED), name) for name in given if name not in known]
+    wrong = [unknown("option", name, (*known, *named), name) for name in given if name not in known]
     chosen = {name: given[name] for name in _ONE_OF if name in given}
     wrong += [
         unknown(name, str(word), _ONE_OF[name], name) for name, word in chosen.items() if word not in _ONE_OF[name]
     ]
     raise_all(wrong)
     found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
+    if "cluster" in found:
+        found["cluster"] = cluster(found["cluster"])
     found |= {name: tuple(_words(given[name])) for name in _WORDS if given.get(name)}
     found |= {name: _numbers(given[name], name) for name in _NUMBERS if given.get(name)}
     if _RATE in given:

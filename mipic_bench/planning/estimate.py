@@ -59,7 +59,8 @@ def duration(time: float) -> str:
 
 def _alike(record: Mapping[str, Any], cell: Cell, request: Request) -> bool:
     trained = bool((record.get("training") or {}).get("steps"))
-    same_device = (record.get("device") or {}).get("device") == request.device
+    device = str((record.get("device") or {}).get("device"))  # --jobs on several cards: cuda:0, cuda:1, ...
+    same_device = device.partition(":")[0] == request.device.partition(":")[0]
     return trained == cell.recipe.trains and same_device and record["cell"]["backbone"] == cell.backbone_name
 
 

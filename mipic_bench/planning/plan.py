@@ -8,7 +8,8 @@ import pandas as pd
 
 from mipic_bench import tasks
 from mipic_bench.errors import UserError
-from mipic_bench.planning import estimate, official
+from mipic_bench.evaluators import _official as official
+from mipic_bench.planning import estimate
 from mipic_bench.planning.changes import count, difference
 from mipic_bench.planning.request import Cell, Inputs, Request, check
 from mipic_bench.recipes.recipe import Recipe, resolve

@@ -6,7 +6,7 @@ alpha           may stand in a term's weight as "alpha" or "1 - alpha"
 procedure       "joint" (one model) | "per-dim" (one model per width)
 [terms.NAME]    term = file name in objectives/ (default: NAME), weight, and the term's own settings
 [posthoc]       transform = file name in posthoc/ and its settings: fitted on training text, applied to the embeddings
-[training]      only what the method itself demands; everything else is the common default below
+[training]      only what the method itself demands; everything else is the common default (`schema.py`)
 [backbones.X]   what changes on a known backbone          [ablations.Y]   named changes; a method of its own, <recipe>-Y
 [sweeps]        KEY = [values]; each is a method named <recipe>-KEY=VALUE
 """

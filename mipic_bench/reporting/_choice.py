@@ -17,8 +17,8 @@ from mipic_bench import stats
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.analysis.tables import Column, printed, records
+from mipic_bench.stats.significance import ALPHA
 
-ALPHA = 0.05
 _SCORE = Column("mean", "", "score", "low", "high")
 _DIFFERENCE = Column("difference", "", "difference", "low", "high")
 
@@ -128,8 +128,3 @@ def recommended(view: View, found: Sequence[Standing]) -> str:
         return families, -float(np.mean(ranks)), method not in view.bases
 
     return max((name for name in view.methods if any(name in s.scores for s in found)), key=merit)
-
-
-def chosen_dim(dims: Sequence[int], wanted: int = 32) -> int:
-    """The width nearest to the wanted one in octaves; the smaller of two equally near."""
-    return min(sorted(dims), key=lambda dim: abs(np.log2(dim / wanted)))

@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 from mipic_bench.analysis.alike import mixed, unlike
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, pick, small_dim
 from mipic_bench.analysis.tables import Column, Table
 from mipic_bench.reporting import Block, Live, Material, Prose, Section, Shown, Words
-from mipic_bench.reporting._choice import Standing, chosen_dim, last_layer, recommended, standings
+from mipic_bench.reporting._choice import Standing, last_layer, recommended, standings
 from mipic_bench.reporting._worth import bases, listed, worth
 from mipic_bench.stats.estimates import UNKNOWN
 
@@ -28,7 +28,7 @@ class Verdict(Section):
         if not dims:
             yield Prose("No family has a method with complete float32 scores, so there is nothing to compare.")
             return
-        first = chosen_dim(dims)
+        first = small_dim(dims)
         yield Live(_picker(dims, first))
         yield from _in_words(view, first)
         for setting in view.settings:

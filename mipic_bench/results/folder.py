@@ -33,7 +33,6 @@ __all__ = [
     "joined_training",
     "read",
     "read_finished",
-    "read_provenance",
     "read_rows",
     "read_run",
     "run_name",
@@ -154,11 +153,6 @@ def read_rows(results: Path) -> pd.DataFrame:
     What is broken is left out, with one `BrokenRun` warning each; `read` returns the same as a list.
     """
     return warned(read(results)).rows()
-
-
-def read_provenance(results: Path) -> dict[str, dict[str, Any]]:
-    """Return the provenance of every finished run of a folder by its name; broken runs are warned of and left out."""
-    return warned(read(results)).provenance()
 
 
 def warned(store: Store) -> Store:

@@ -1,12 +1,9 @@
 """What became of what was asked for: its rows, or an error that says which cells failed."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
-
-from mipic_bench import errors
 
 if TYPE_CHECKING:
     from mipic_bench.planning.request import Cell, Inputs, Request
@@ -52,17 +49,3 @@ def swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: 
         told = "\n".join(f"{outcome.run}: {outcome.reason}" for outcome in summary.failed)
         raise FailedCellsError(f"{len(summary.failed)} of {len(cells)} cells failed:\n{told}", rows)
     return rows
-
-
-def saved(model: Any, name: str | None, scratch: Path) -> Path:
-    """Save a model in memory, so that it is read as any other."""
-    from mipic_bench.backbones.loading import quiet
-
-    if not hasattr(model, "save_pretrained") or not hasattr(model, "tokenizer"):
-        what = f"a {type(model).__name__} is no name, folder or SentenceTransformer"
-        raise errors.UserError("model", what, "give one of those")
-    if name is None:
-        raise errors.UserError("model", "a model in memory has no name", "say what rows are to call it: name='mine'")
-    with quiet():
-        model.save_pretrained(str(scratch / "model"))
-    return scratch / "model"

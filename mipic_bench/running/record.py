@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mipic_bench.analysis import leakage
 from mipic_bench.backbones import Backbone
 from mipic_bench.evaluators import Score
-from mipic_bench.planning import official
+from mipic_bench.evaluators import _official as official
+from mipic_bench.planning import leakage
 from mipic_bench.planning.request import Cell, Inputs, Request
-from mipic_bench.results import provenance
 from mipic_bench.results.folder import holds, joined_entry, joined_training, unit_of
+from mipic_bench.running import environment
 from mipic_bench.tasks import Fold
 
 RETRAINED = "scored on a second training of the run: other rows of it are of weights that are not bit for bit these"
@@ -52,15 +52,16 @@ def record_of(
         "cell": cell.labels,
         "identity": cell.identity,
         "recipe": {**told, **recipe.identity()},
+        **({"corpus_source": inputs.corpus(cell.corpus_asked).source} if cell.corpus else {}),
         "backbone": {**known, **vars(backbone.shape), **vars(backbone.readout)},
         "trained_dims": recipe.nesting.dims if recipe.trains else (),
         "training": training,
         "scored": [_entry(cell, item, request, inputs, training) for item in scored],
         "dtype": request.dtype,
-        "versions": provenance.versions(),
-        "git": provenance.commit(),
-        "device": provenance.device(request.device),
-        "created": provenance.now(),
+        "versions": environment.versions(),
+        "git": environment.commit(),
+        "device": environment.device(request.device),
+        "created": environment.now(),
         **({"study": request.study} if request.study else {}),
     }
 

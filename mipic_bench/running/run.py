@@ -12,12 +12,12 @@ from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Score
-from mipic_bench.planning import official
+from mipic_bench.evaluators import _official as official
 from mipic_bench.planning.request import Cell, Inputs, Request
-from mipic_bench.results import failures, provenance
+from mipic_bench.results import failures
 from mipic_bench.results import folder as results
 from mipic_bench.results.rows import IDENTITY, typed, union
-from mipic_bench.running import views
+from mipic_bench.running import environment, views
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.record import Scored, joined, record_of, together
 from mipic_bench.running.stopping import STOP
@@ -170,7 +170,7 @@ def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, r
         "steps": history.steps,
         "seconds": history.seconds,
         "pairs_per_second": history.pairs / history.seconds if history.seconds else 0.0,
-        "peak_memory_mb": provenance.peak_memory_mb(),
+        "peak_memory_mb": environment.peak_memory_mb(),
         "weights": checkpoint.weights_digest(backbone.model),
         "history": history.entries,
     }

@@ -10,7 +10,7 @@ import torch
 from mipic_bench.backbones import Backbone
 from mipic_bench.encoding.embed import Embeddings, encode
 from mipic_bench.encoding.vectors import Kept
-from mipic_bench.planning import official
+from mipic_bench.evaluators import _official as official
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.posthoc import Fitted, Transform, keep, kept
 from mipic_bench.running.progress import Reporter

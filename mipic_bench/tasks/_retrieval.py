@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mipic_bench.data import checks, datafiles
-from mipic_bench.errors import UserError, raise_all
+from mipic_bench.data import checks
+from mipic_bench.errors import UserError, gather, raise_all
 from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import frame_of
 
@@ -77,7 +77,7 @@ def join(
     Raises:
         UserError: judgements of unknown ids, relevance that is not a whole number, a pair judged twice, fewer than two queries.
     """
-    read = datafiles.gather(partial(_judged, judgements[s], documents, queries, where[s]) for s in judgements)
+    read = gather(partial(_judged, judgements[s], documents, queries, where[s]) for s in judgements)
     splits, notes = {}, []
     for split, frame in zip(judgements, read, strict=True):
         relevant = frame.loc[frame["relevance"] > 0, "query_id"].unique()

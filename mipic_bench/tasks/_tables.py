@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mipic_bench.data import checks, datafiles
-from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.data import checks
+from mipic_bench.errors import UserError, gather, listed, raise_all, unknown
 from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import SPLITS, frame_of
@@ -78,12 +78,12 @@ def read_rows(frames: Mapping[str, pd.DataFrame], where: Mapping[str, str], read
         checks.require(frames[split], FAMILIES[reading.family].columns, where[split])
         checks.require_rows(frames[split], where[split])
 
-    datafiles.gather(partial(shape, split) for split in frames)
+    gather(partial(shape, split) for split in frames)
     if reading.family == "sts":
-        read = datafiles.gather(partial(_sts, frames[split], where[split], reading) for split in frames)
+        read = gather(partial(_sts, frames[split], where[split], reading) for split in frames)
         return Rows(dict(zip(frames, read, strict=True)), (), ())
     texts = FAMILIES[reading.family].columns[:-1]
-    read = datafiles.gather(partial(_labelled, frames[split], where[split], texts) for split in frames)
+    read = gather(partial(_labelled, frames[split], where[split], texts) for split in frames)
     tables = dict(zip(frames, read, strict=True))
     if reading.family == "pair":
         return _pairs(tables, where, reading)
@@ -112,14 +112,14 @@ def pair_labels(found: Sequence[str], positive: str, where: str) -> set[str]:
     known = {label for label in found if label.casefold() in POSITIVE}
     if len(known) == 1 or set(found) <= {"0", "1", "true", "false"}:
         return known
-    listed = checks.listed(sorted(found))
+    labels = listed(sorted(found))
     fix = 'name the positive class in the folder\'s task.toml: positive = "..."'
-    raise UserError(where, f"the positive class is not known among the labels {listed}", fix)
+    raise UserError(where, f"the positive class is not known among the labels {labels}", fix)
 
 
 def _sts(frame: pd.DataFrame, where: str, reading: Reading) -> pd.DataFrame:
     low, high = reading.score_range
-    first, second, scores = datafiles.gather(
+    first, second, scores = gather(
         (
             partial(checks.texts, frame, "sentence1", where),
             partial(checks.texts, frame, "sentence2", where),
@@ -134,7 +134,7 @@ def _sts(frame: pd.DataFrame, where: str, reading: Reading) -> pd.DataFrame:
 def _labelled(frame: pd.DataFrame, where: str, texts: Sequence[str]) -> pd.DataFrame:
     """Check the text and label columns; labels stay text until every split has been seen."""
     read = [partial(checks.texts, frame, name, where) for name in texts]
-    columns = datafiles.gather([*read, partial(checks.labels, frame, "label", where)])
+    columns = gather([*read, partial(checks.labels, frame, "label", where)])
     return frame_of(**dict(zip([*texts, "label"], columns, strict=True)))
 
 
@@ -146,7 +146,7 @@ def _pairs(tables: Mapping[str, pd.DataFrame], where: Mapping[str, str], reading
     }
     raise_all([_one_class(where[s], tables[s]["label"].iloc[0]) for s, table in splits.items() if _flat(table)])
     words = not set(found) <= _NUMBERS
-    note = f"positive class: {checks.listed(sorted(positive))}; the rest ({checks.listed(sorted(set(found) - positive))}) is negative"
+    note = f"positive class: {listed(sorted(positive))}; the rest ({listed(sorted(set(found) - positive))}) is negative"
     return Rows(splits, (), (note,) if words else ())
 
 

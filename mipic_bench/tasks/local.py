@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipic_bench.data import checks, datafiles
-from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.errors import UserError, gather, raise_all, unknown
 from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import SPLITS, Task, TaskData, content_digest
@@ -103,10 +103,8 @@ def load(place: Path, name: str, task: Task | None = None) -> TaskData:
         raise UserError(
             str(place), "no files of a task in it", f"a task's files are named {names}; BEIR folders have corpus.jsonl"
         )
-    read = datafiles.gather(partial(datafiles.read, path) for path in files.values())
-    named = datafiles.gather(
-        partial(renamed, frame, said, str(path)) for frame, path in zip(read, files.values(), strict=True)
-    )
+    read = gather(partial(datafiles.read, path) for path in files.values())
+    named = gather(partial(renamed, frame, said, str(path)) for frame, path in zip(read, files.values(), strict=True))
     frames = dict(zip(files, named, strict=True))
     reading, notes = _reading(frames, said, task, name)
     rows = read_rows(frames, {split: str(path) for split, path in files.items()}, reading)
@@ -249,7 +247,7 @@ def _load_retrieval(folder: Path, files: Mapping[str, Path], name: str, source: 
         raise UserError(
             str(folder / "qrels"), "no judgements: no qrels/<split>.tsv", f"add qrels/test.tsv with {', '.join(QRELS)}"
         )
-    documents, queries, *judged = datafiles.gather(
+    documents, queries, *judged = gather(
         [
             lambda: read_documents(datafiles.read_objects(needed[0]), str(needed[0])),
             lambda: read_queries(datafiles.read_objects(needed[1]), str(needed[1])),

@@ -42,8 +42,7 @@ def accelerator(
     """Yield an accelerator of this device and dtype, its trackers started.
 
     accelerate keeps one state per process, so a second training with another dtype would be refused, and so would ours
-    after a notebook's own trainer: the state is put aside, and put back in the end. Under `accelerate launch` there is one
-    state for all processes, which stays.
+    after a notebook's own trainer: the state is put aside, and put back in the end.
 
     Args:
         device: as torch names it.
@@ -55,9 +54,8 @@ def accelerator(
     """
     from accelerate import Accelerator
 
-    launched = "WORLD_SIZE" in os.environ
-    with _state_aside(launched):
-        if device != "cpu" and not launched:  # accelerate launch hands out the cards itself
+    with _state_aside():
+        if device != "cpu":
             os.environ[_DEVICE] = device
         made = Accelerator(
             cpu=device == "cpu",
@@ -88,11 +86,8 @@ def logged(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 @contextmanager
-def _state_aside(launched: bool) -> Iterator[None]:
+def _state_aside() -> Iterator[None]:
     """Let accelerate begin anew for a moment."""
-    if launched:
-        yield
-        return
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
     states = (AcceleratorState, PartialState, GradientState)

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from mipic_bench.backbones.digests import file_sha256
 from mipic_bench.backbones.loading import quiet
+from mipic_bench.backbones.readout import FLAGS
 from mipic_bench.backbones.tuning import merged
 from mipic_bench.errors import UserError
 from mipic_bench.results import commit
@@ -271,8 +272,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 def _write_pooling(folder: Path, backbone: "Backbone") -> None:
     """Say how the model is read out, as sentence-transformers does."""
-    mode = {"cls": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}[backbone.readout.pooling]
-    said = {"word_embedding_dimension": backbone.shape.width, f"pooling_mode_{mode}": True}
+    said = {"word_embedding_dimension": backbone.shape.width, FLAGS[backbone.readout.pooling]: True}
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(said), encoding="utf-8")
 

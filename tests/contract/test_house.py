@@ -81,6 +81,15 @@ def test_every_part_has_one_level_and_one_place_in_the_readme():
     assert sorted(drawn) == parts
 
 
+def test_every_path_of_the_package_that_a_page_names_is_there():
+    if not (ROOT / "README.md").is_file():
+        pytest.skip("needs the checkout")
+    pages = [*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("tests/*/README.md")]
+    named = {name for page in pages for name in re.findall(r"mipic_bench/[\w/]+(?:\.py)?", page.read_text("utf-8"))}
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not (ROOT / name).exists() and "_data" not in name] == []
+
+
 def test_no_two_parts_need_each_other():
     needs = {}
     for module in INSIDE:

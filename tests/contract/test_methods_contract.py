@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import methods_table  # noqa: E402
 from training import on_tiny, one_thread, train  # noqa: E402
 
 from mipic_bench.backbones.sources import ENTRIES  # noqa: E402
@@ -58,7 +59,7 @@ def test_no_two_methods_share_a_name_or_a_title():
 def test_a_recipe_says_what_it_is(path):
     file = read(path)
     assert file.title and file.source and file.about.strip()
-    assert len(listing.first_sentence(file.about)) < 130, "its first sentence is a line of the README's table"
+    assert len(methods_table.first_sentence(file.about)) < 130, "its first sentence is a line of the README's table"
     assert all(raw.get("title") for raw in file.ablations.values()), "an ablation has a title of its own"
     assert set(file.training) <= DEMANDED, (
         "training settings are the common default: others belong to an ablation as-published"
@@ -133,7 +134,7 @@ def test_a_transform_fits_and_serves_every_width(name):
 @pytest.mark.parametrize("name", [recipe.method for recipe in NAMED.values() if not recipe.ablation])
 def test_its_proof_is_there(name):
     resolved = resolve(CATALOG[name], listing.REFERENCE_SHAPE, "")
-    missing = [path for path in listing.proofs(resolved) if not list(ROOT.glob(path))]
+    missing = [path for path in methods_table.proofs(resolved) if not list(ROOT.glob(path))]
     assert not missing
 
 
@@ -143,4 +144,4 @@ def test_the_readmes_table_is_the_generated_one():
     block, end, _ = rest.partition("<!-- /methods -->")
     if not (start and end and block.strip()):
         pytest.skip("the README has no table of methods yet")
-    assert block == listing.method_table_markdown()
+    assert block == methods_table.table()

@@ -18,7 +18,7 @@ import torch
 
 from mipic_bench import corpora
 from mipic_bench.corpora import Corpus
-from mipic_bench.results import provenance
+from mipic_bench.running import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 _MACHINE = ["created", "git", "processor", "cores", "threads", "memory_gb", "card", "load"]
@@ -136,11 +136,11 @@ class Rows:
 
 def machine(threads: int) -> dict[str, Any]:
     """Describe the machine and the versions: no names, no paths."""
-    versions = provenance.versions()
+    versions = environment.versions()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    commit, _, changes = provenance.commit().partition("+")
+    commit, _, changes = environment.commit().partition("+")
     return {
-        "created": provenance.now(),
+        "created": environment.now(),
         "git": commit[:12] + ("+changes" if changes else ""),
         "processor": processor(),
         "cores": os.cpu_count(),

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from mipic_bench.paths import CHECKOUT
 
 PACKAGES = (
     "mipic-bench",
@@ -37,14 +38,13 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """Return the commit of the checkout this package runs from, with "+changes" if it was edited; empty when installed."""
-    here = Path(__file__).parent
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=False
+            ["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=False
         ).stdout.strip()
 
-    if not (here.parent / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         return ""
     return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
 
