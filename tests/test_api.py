@@ -154,7 +154,7 @@ def test_slips_are_told(call, words):
 def test_an_option_of_another_function_is_not_proposed():
     with pytest.raises(mb.UserError) as caught:
         mb.evaluate("tiny", seeds=[1])
-    assert "did you mean" not in str(caught.value) or "seeds" not in str(caught.value).partition("did you mean")[2]
+    assert "seeds" not in caught.value.fix
 
 
 def test_measured_costs_are_there_for_a_report():
