@@ -3,6 +3,7 @@
 import copy
 import sys
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -11,6 +12,7 @@ from mipic_bench import backbones
 from mipic_bench.backbones import tiny
 from mipic_bench.backbones.loading import load
 from mipic_bench.backbones.tuning import add_lora, recompute_activations
+from mipic_bench.encoding.embed import encode
 
 # transformers 5.17, our lower bound, scripts DeBERTa when it is imported, and torch 2.13 warns of that
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -119,6 +121,22 @@ def test_hidden_equals_what_transformers_reports(backbone, request, checkpoints)
             torch.testing.assert_close(raw.hidden(ids, mask, [layer])[layer], ours[layer], rtol=0, atol=0)
             torch.testing.assert_close(backbone.hidden(ids, mask, [layer])[layer], normed[layer], rtol=0, atol=0)
     assert len(raw.blocks) == 4
+
+
+@every
+def test_a_text_without_tokens_has_a_vector_that_hangs_on_itself_alone(backbone, monkeypatch):
+    """Tokenizers that add no special tokens make nothing of an empty document."""
+    whole = backbone.tokenizer
+    monkeypatch.setattr(
+        backbone, "tokenizer", lambda texts, **options: whole(texts, add_special_tokens=False, **options)
+    )
+    assert [len(row) for row in backbone.tokenize(["", "A cat."], 8)][0] == 1
+    device = torch.device("cpu")
+    alone = encode(backbone, [""], [2, 4], max_length=64, device=device)
+    beside = encode(backbone, ["", *TEXTS], [2, 4], max_length=64, device=device)
+    for layer in (2, 4):
+        assert np.linalg.norm(alone.at(layer)[0]) > 0
+        np.testing.assert_allclose(alone.at(layer)[0], beside.at(layer)[beside.index[""]], atol=2e-6, rtol=1e-5)
 
 
 @every

@@ -127,6 +127,11 @@ def test_a_results_folder_is_a_baseline_with_means_over_seeds(tmp_path):
     assert set(frame["source"]) == {"results folder theirs"} and set(frame["layer"]) == {"6"}
     run = baselines.load([tmp_path / "theirs" / "runs" / f"{name}.csv"])
     assert run["value"].tolist() == [0.7, 0.7] and run["task"].tolist() == ["toy_sts", "NA"]
+    rows = make_rows("mine", dims=[8]).assign(protocol="clean-without-toy")  # ours too: rows left out, no value
+    rows.loc[rows["task"] == "NA", "value"] = np.nan
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    own = baselines.load([tmp_path / "mine.csv"])
+    assert own["value"].isna().tolist() == [False, True] and set(own["protocol"]) == {"clean-without-toy"}
     (tmp_path / "empty" / "runs").mkdir(parents=True)
     assert "no finished run" in told(tmp_path / "empty")
 

@@ -204,7 +204,12 @@ def test_the_table_says_both_sides_and_why_not():
     Console(file=stream, width=200).print(compare_table(compare(ours(), theirs), most=1))
     text = stream.getvalue()
     assert "0.5000  mipic" in text and "+0.2500" in text
-    assert "1 of 2 pairs may be compared" in text and "1 differ in split" in text
+    assert "1 of 2 pairs may be compared" in text and "1 may not, because of the split" in text
+
+
+def test_an_undefined_value_of_ours_is_no_pair():
+    frame = compare(ours().assign(value=np.nan), published())
+    assert not frame["comparable"].any() and set(frame["reason"]) == {"value: ours is undefined at a seed or more"}
 
 
 def test_rows_beside_themselves_do_not_differ(tmp_path):

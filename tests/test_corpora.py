@@ -1,5 +1,7 @@
 """Data to train on, from every source."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from task_files import write_beir, write_classes, write_csv, write_pairs, write_sts
@@ -43,6 +45,22 @@ def test_a_file_is_a_corpus_too(tmp_path, monkeypatch):
     corpus = corpora.load("mine/notes.csv")
     assert (corpus.name, corpus.source) == ("notes", "local:notes")
     assert corpora.load("notes.csv", tmp_path / "mine").digest == corpus.digest
+    write_csv(tmp_path / "mine" / "train.CSV", ["text"], [["one"], ["two"]])
+    assert corpora.load("mine/train.CSV").name == "mine"  # `train` would be the name of every such file
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("hub:org/data", "org__data"),
+        ("hub:org/data#pair", "org__data__pair"),
+        ("hub:org/data@0a1b#pair", "org__data__pair@0a1b"),
+    ],
+)
+def test_each_configuration_and_revision_of_the_hub_has_a_name_of_its_own(monkeypatch, asked, name):
+    table = SimpleNamespace(to_pandas=lambda: pd.DataFrame({"text": ["one", "two"]}))
+    monkeypatch.setattr(corpora, "fetch", lambda *_: {"train": table})
+    assert corpora.load(asked).name == name
 
 
 def test_digest_is_the_same_for_every_format_and_changes_with_a_row(tmp_path):

@@ -49,6 +49,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
         ("a.csv", b"text,text\none,1\n", "column 'text' stands twice"),
         ("a.jsonl", b'{"text": "one"}\n{"text": \n', "line 2 is not JSON"),
         ("a.jsonl", b'{"text": "one"}\n["two"]\n', "line 2 is a list, not an object"),
+        ("a.jsonl", b"[" * 100_000, "line 1 is not JSON"),
         ("a.txt", b"one\n", "'.txt' files are not read"),
     ],
 )
@@ -94,7 +95,7 @@ def test_semicolons_are_suspected_when_the_header_is_one_cell():
         checks.require(pd.DataFrame({"text;label": ["a;1"]}), ("text",), "f.csv")
 
 
-@pytest.mark.parametrize("value", ["nan", "NaN", "", None, float("nan"), "inf", "good", "3,5"])
+@pytest.mark.parametrize("value", ["nan", "NaN", "", None, float("nan"), "inf", "good", "3,5", 10**400])
 def test_what_is_not_a_finite_number_is_named_by_its_row(value):
     frame = pd.DataFrame({"score": pd.Series(["1", "2.5", value], dtype=object)})
     with pytest.raises(UserError, match=r"'score' is not a finite number in row 3"):
@@ -131,8 +132,8 @@ def test_labels_that_are_lists_are_refused():
 
 
 def test_labels_are_the_same_whatever_type_they_were_stored_as():
-    frame = pd.DataFrame({"label": pd.Series([1, 1.0, "1", True, " yes "], dtype=object)})
-    assert checks.labels(frame, "label", "f") == ["1", "1", "1", "true", "yes"]
+    frame = pd.DataFrame({"label": pd.Series([1, 1.0, "1", " 1.0", "2.50", True, " yes "], dtype=object)})
+    assert checks.labels(frame, "label", "f") == ["1", "1", "1", "1", "2.50", "true", "yes"]
 
 
 def test_all_problems_are_gathered():

@@ -70,8 +70,26 @@ def test_vectors_that_are_not_numbers_leave_no_value(family):
     text = next(evaluator(family).texts(fold))
     arrays = {layer: embeddings.at(layer).copy() for layer in embeddings.layers}
     arrays[1][embeddings.index[text], 3] = np.nan
-    scores, _ = scored(family, fold, Embeddings(embeddings.index, arrays))
-    assert {(score.layer, score.dim) for score in scores if np.isnan(score.value)} == {(1, 4), (1, 9), (1, 16)}
+    precisions = list(evaluator(family).precisions)
+    scores, _ = scored(family, fold, Embeddings(embeddings.index, arrays), precisions=precisions)
+    undefined = {(score.layer, score.dim, score.precision) for score in scores if np.isnan(score.value)}
+    there = {score.precision for score in scores}
+    assert {"float32", "binary"} <= there
+    assert undefined == {(1, dim, precision) for dim in (4, 9, 16) for precision in there}
+
+
+@pytest.mark.parametrize("broken", [0, np.nan, np.inf])
+def test_a_query_without_direction_finds_nothing_by_its_signs_either(monkeypatch, broken):
+    """Rescoring orders by the float query: its signs have a direction where itself has none."""
+    monkeypatch.setattr(_search, "CANDIDATES", 2)
+    fold, embeddings = small.retrieval()
+    text = next(evaluator("retrieval").texts(fold))
+    table = with_zero_prefix(embeddings, text, 4)
+    table.at(3)[table.index[text], :4] = broken
+    scores, _ = scored("retrieval", fold, table, layers=[3], precisions=["binary", "binary+rescore"])
+    undefined = {(score.dim, score.precision) for score in scores if np.isnan(score.value)}
+    rescored = {(dim, "binary+rescore") for dim in (small.DIMS if broken else (2, 4))}
+    assert undefined == rescored | ({(dim, "binary") for dim in small.DIMS} if broken else set())
 
 
 @pytest.mark.parametrize("family", ["sts", "pair"])

@@ -106,11 +106,16 @@ def test_what_makes_no_funnel_is_told_at_once():
         funnel(*small.sts(), 3, [16], [])
 
 
-def test_documents_without_direction_are_refused():
+def test_vectors_without_direction_are_refused():
     fold, embeddings = small.retrieval()
     array = embeddings.at(3).copy()
     array[embeddings.index["text d0"], :4] = 0
-    with pytest.raises(UserError, match="no direction at width 4"):
+    with pytest.raises(UserError, match="1 of .* documents have no direction at width 4"):
+        funnel(fold, Embeddings(embeddings.index, {3: array}), 3, [4, 16], [10])
+    array[embeddings.index["text d0"], :4] = 1
+    query = next(evaluator("retrieval").texts(fold))
+    array[embeddings.index[query], 5] = np.nan
+    with pytest.raises(UserError, match="1 of .* queries have no direction at width 16"):
         funnel(fold, Embeddings(embeddings.index, {3: array}), 3, [4, 16], [10])
 
 

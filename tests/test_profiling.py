@@ -113,7 +113,7 @@ def test_profiles_of_other_settings_do_not_mix(frame, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"device": "cuda"}, {"dtype": "bfloat16"}, {"threads": 99}, {"processor": "another"}]
+    "changes", [{"device": "cuda"}, {"dtype": "bfloat16"}, {"threads": 99}, {"processor": "another"}, {"tokens": 200.5}]
 )
 def test_nor_do_profiles_of_other_machines(frame, tmp_path, changes):
     write(frame, tmp_path)

@@ -34,24 +34,34 @@ def test_seed_and_task_cells_are_not_taken_for_independent():
     assert stats.verdict(found) == "not distinguishable"
 
 
-def test_missing_cells_are_excluded_pairwise_and_counted():
+def test_a_seed_that_lacks_a_cell_on_either_side_is_excluded_and_its_cells_counted():
     left, right = LEFT.copy(), RIGHT.copy()
     left[0, 0] = right[1, 2] = NAN
     right[4] = NAN
     found = stats.difference(left, right)
-    rows = [np.nanmean((left - right)[seed]) for seed in range(4)]
-    assert found.mean == pytest.approx(np.mean(rows))
-    assert (found.n_seeds, found.excluded) == (4, 1 + 1 + 4)
-    assert "6 cells excluded" in found.note
+    assert found.mean == pytest.approx((left - right)[2:4].mean())
+    assert (found.n_seeds, found.excluded) == (2, 3 * 4)
+    assert "12 cells excluded" in found.note
+
+
+def test_every_paired_seed_is_over_the_same_tasks():
+    """A gain on one task is no gain on the mean because the seeds lack the task where it is lost."""
+    right = np.tile([0.5, 0.6], (7, 1))
+    left = right + [0.1, -0.1]
+    left[1:, 1] = NAN
+    found = stats.difference(left, right)
+    assert (found.mean, found.n_seeds) == (pytest.approx(0, abs=1e-12), 1)
+    assert stats.verdict(found) == "cannot be told"
+    assert found.mean == pytest.approx(stats.estimate(left).mean - stats.estimate(right).mean, abs=1e-12)
 
 
 def test_a_hole_in_both_sides_is_counted_too():
     left, right = LEFT.copy(), RIGHT.copy()
     left[2, 1] = right[2, 1] = NAN
-    assert stats.difference(left, right).excluded == 1
+    assert stats.difference(left, right).excluded == 4  # the hole, and the rest of its seed
     left[:, 3] = right[:, 3] = NAN  # a task that neither has at all is no hole
     left[4] = right[4] = NAN  # nor is a seed that neither ran
-    assert stats.difference(left, right).excluded == 1
+    assert stats.difference(left, right).excluded == 3
 
 
 def test_no_common_cell():

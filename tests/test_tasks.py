@@ -44,7 +44,8 @@ def test_a_path_is_a_name_too(tmp_path, monkeypatch):
     assert by_path.name == "reviews"
     assert by_path.digest == tasks.load("reviews", tmp_path / "mine").digest
     assert tasks.load(str(tmp_path / "mine" / "reviews")).digest == by_path.digest
-    assert tasks.load("mine/reviews/test.csv").digest == by_path.digest  # one file: all rows are scored
+    file = tasks.load("mine/reviews/test.csv")  # one file: all rows are scored
+    assert (file.name, file.digest) == ("reviews", by_path.digest)
 
 
 @pytest.mark.parametrize("name", ["..", "../..", "../data", "", ".", "/", "a/../../b"])
@@ -154,7 +155,7 @@ def test_task_toml_says_what_columns_cannot(tmp_path):
     assert tasks.load("t", tmp_path).family == "clustering"
     write_csv(tmp_path / "n" / "test.csv", ["premise", "hypothesis", "score"], [["a", "b", 0], ["c", "d", 100]])
     settings = 'range = [0, 100]\n[columns]\npremise = "sentence1"\nhypothesis = "sentence2"'
-    (tmp_path / "n" / "task.toml").write_text(settings, encoding="utf-8")
+    (tmp_path / "n" / "task.toml").write_text(settings, encoding="utf-8-sig")  # a byte order mark is no part of it
     assert tasks.load("n", tmp_path).family == "sts"
 
 
@@ -165,6 +166,7 @@ def test_task_toml_says_what_columns_cannot(tmp_path):
         ('family = "stss"', "did you mean sts"),
         ("positive = 1", "positive is a int, not a str"),
         ("range = [5, 0]", "two rising numbers"),
+        ("range = [false, true]", "two rising numbers"),
         ("[columns]\nscore = 3", "[columns] score is 3, not text"),
         ("family = ", "not TOML"),
     ],
@@ -263,6 +265,13 @@ def test_queries_without_a_relevant_document_are_left_out_and_counted(tmp_path):
     assert any("1 of 3 queries have no relevant document" in note for note in data.notes)
 
 
+def test_judgements_are_told_apart_whatever_their_ids_hold(tmp_path):
+    write_beir(tmp_path / "r", {"test": [("a", "b / c", 1), ("a / b", "c", 1)]})
+    for file, ids in (("corpus", ["b / c", "c"]), ("queries", ["a", "a / b"])):
+        write_objects(tmp_path / "r" / f"{file}.jsonl", [{"_id": name, "text": f"text {name}"} for name in ids])
+    assert len(tasks.load("r", tmp_path).splits["test"]) == 2
+
+
 @pytest.mark.parametrize(
     ("qrels", "told"),
     [
@@ -272,6 +281,7 @@ def test_queries_without_a_relevant_document_are_left_out_and_counted(tmp_path):
         ([("q0", "d0", 1), ("q1", "d1", 0.5)], "relevance 0.5 in row 2 is not a whole number"),
         ([("q0", "d0", 1), ("q0", "d0", 2), ("q1", "d1", 1)], "'q0 / d0' stands on rows 1 and 2"),
         ([("q0", "d0", 1)], "1 query with a relevant document"),
+        ([("q0", "d0", 10**400), ("q1", "d1", 1)], "not a finite number in row 1"),
         ([("q0", "d0")], "row 1 has 2 cells, the header has 3"),
     ],
 )

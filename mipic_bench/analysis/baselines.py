@@ -102,7 +102,9 @@ def _paths(source: str) -> Iterator[Path]:
         yield path
     elif path.is_dir():
         yield from (
-            [path] if _is_results(path) else sorted(file for file in path.iterdir() if file.suffix in datafiles.FORMATS)
+            [path]
+            if _is_results(path)
+            else sorted(file for file in path.iterdir() if file.suffix.lower() in datafiles.FORMATS)
         )
     elif here := sorted(glob.glob(source)):
         yield from map(Path, here)
@@ -153,7 +155,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(
         dim=frame["dim"].astype(float).astype(np.int64),
         layer=[_layer(str(layer)) for layer in frame["layer"]],
-        value=frame["value"].astype(np.float64),
+        value=frame["value"].map(_number).astype(np.float64),
     )
     if "seed" not in frame:
         return frame[list(COLUMNS)]
@@ -183,11 +185,14 @@ def _column_problems(raw: pd.DataFrame, where: str) -> Iterator[UserError]:
 
 
 def _value_problems(text: pd.DataFrame, where: str) -> Iterator[UserError]:
-    for column in FILLED:
+    own = "run" in text  # rows of ours: a value may be undefined, and a protocol may leave rows out
+    for column in set(FILLED) - {"value"} if own else FILLED:
         fix = "leave a number out when this is unknown: nothing is filled in"
         yield from _bad(text[column] == "", f"column {column} is empty", text[column], where, fix)
     for column, allowed in (("metric", METRICS), ("family", FAMILIES), ("split", SPLITS), ("protocol", PROTOCOLS)):
         for name in sorted(set(text[column]) - {*allowed, ""}):
+            if column == "protocol" and name.partition("-without-")[0] in allowed:
+                continue
             rows = name_rows(np.flatnonzero(text[column] == name))
             yield unknown(column, name, allowed, f"{where}, {rows}")
     family = text["metric"].map(METRICS)

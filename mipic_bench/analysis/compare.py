@@ -118,7 +118,7 @@ def compare_table(frame: pd.DataFrame, most: int = 30) -> "RenderableType":
     if len(fair) > most:
         counts += f", {most} are shown"
     unlike = frame.loc[~frame["comparable"], "reason"].str.split("; ").explode().str.partition(":")[0].value_counts()
-    why = [Text(f"  {count} differ in {what}") for what, count in unlike.items()]
+    why = [Text(f"  {count} may not, because of the {what}") for what, count in unlike.items()]
     return Group(*([table] if len(fair) else []), Text(counts, style="dim"), *why)
 
 
@@ -222,7 +222,7 @@ def _count(left: pd.DataFrame, right: pd.DataFrame, keys: list[str]) -> int:
 
 
 def _reasons(pairs: pd.DataFrame, backbone_map: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return, for each thing that must be the same, one sentence per pair: empty where it is."""
+    """Return, for each thing that must be the same or there, one sentence per pair: empty where it is."""
     found = {"backbone": _backbone_reasons(pairs, backbone_map)}
     for name in ("metric", "split", "protocol"):
         free = pd.Series(False, index=pairs.index)
@@ -234,6 +234,7 @@ def _reasons(pairs: pd.DataFrame, backbone_map: Mapping[str, str]) -> dict[str, 
     whole = pd.Series(np.where(pairs["last"], "", pairs["layer"].astype(str)), index=pairs.index)
     unsaid = (pairs["layer_theirs"] == "") & ~pairs["last"]
     found["layer"] = _differing("layer", whole, pairs["layer_theirs"].where(unsaid, whole))
+    found["value"] = ["value: ours is undefined at a seed or more" if gap else "" for gap in pairs["ours"].isna()]
     return found
 
 

@@ -31,6 +31,7 @@ class Backbone(nn.Module):
         weights_digest: sha256 of the weights' content.
         tokenizer_digest: sha256 of the tokenizer's content.
         pad_id: the token id that fills short rows.
+        blank_id: the token id that stands for a text without tokens.
         max_length: the most tokens a text may have, special tokens included.
         special_ids: ids of the tokens that stand for no text ([CLS], [SEP], padding, ...).
         licence: of the weights, empty when unknown.
@@ -64,6 +65,8 @@ class Backbone(nn.Module):
         self.causal = architecture.causal
         self.max_length = max_length(model, tokenizer)
         self.pad_id = int(tokenizer.pad_token_id or 0)
+        marks = (tokenizer.eos_token_id, tokenizer.bos_token_id)
+        self.blank_id = next((int(mark) for mark in marks if mark is not None), self.pad_id)
         self.special_ids = special_ids(tokenizer)
 
     @property
@@ -88,7 +91,11 @@ class Backbone(nn.Module):
         return any("dropout" in key and "atten" in key and bool(rate) for key, rate in rates)
 
     def tokenize(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Return token ids per text, special tokens included, cut to the shorter of `max_length` and the model's own."""
+        """Return token ids per text, special tokens included, cut to the shorter of `max_length` and the model's own.
+
+        A text without any, such as an empty document where the tokenizer adds no special tokens, gets one token: the one
+        that ends texts, else starts them, else pads. Every pooling needs one to read.
+        """
         if not texts:
             return []
         encoded = self.tokenizer(
@@ -99,7 +106,7 @@ class Backbone(nn.Module):
             return_token_type_ids=False,
         )
         ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        return [row or [self.blank_id] for row in ids]
 
     def hidden(self, input_ids: Tensor, mask: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Run the model once and return the hidden states behind the asked layers.

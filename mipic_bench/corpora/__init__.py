@@ -12,7 +12,7 @@ hub, write one uppercase `HubCorpus` constant in a module of this folder.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def load(name: str, data: Path | None = None) -> Corpus:
     """Return a corpus.
 
     Looked for in this order: a folder of that name in `data`; the toy corpora; the registry;
-    `hub:ORG/NAME[@REVISION][#CONFIG]`; a folder or file at that path.
+    `hub:ORG/NAME[@REVISION][#CONFIG]`; a folder or file at that path; a file in `data`, its ending left out.
 
     Args:
         name: a registry name, a folder's name in `data`, a hub id after "hub:", or a path.
@@ -57,10 +57,17 @@ def load(name: str, data: Path | None = None) -> Corpus:
         return _from_hub(registered()[name])
     if name.startswith(HUB_PREFIX):
         return _from_hub(_any_of_the_hub(name))
-    for place in [Path(name), *([data / name] if data is not None and ".." not in Path(name).parts else [])]:
+    for place in _places(name, data):
         if place.is_file() or (place.is_dir() and _is_path(name) and local.split_files(place)):
-            return _local(place, place.stem if place.is_file() else place.resolve().name)
+            return _local(place, local.shown(place))
     raise unknown("corpus", name, known(data), "--corpus")
+
+
+def _places(name: str, data: Path | None) -> Iterator[Path]:
+    """Yield where a path may lead to: as it is, inside `data`, and there to a file by its name without its ending."""
+    yield Path(name)
+    if data is not None and ".." not in Path(name).parts:
+        yield from (data / f"{name}{ending}" for ending in ("", *datafiles.FORMATS))
 
 
 def known(data: Path | None = None) -> dict[str, str]:
@@ -103,10 +110,12 @@ def _from_hub(entry: HubCorpus) -> Corpus:
 
 
 def _any_of_the_hub(name: str) -> HubCorpus:
-    """Read `hub:ORG/NAME[@REVISION][#CONFIG]`."""
+    """Read `hub:ORG/NAME[@REVISION][#CONFIG]`; each is a corpus with a name of its own: `ORG__NAME__CONFIG@REVISION`."""
     rest, _, config = name.removeprefix(HUB_PREFIX).partition("#")
     source, _, revision = rest.partition("@")
-    return HubCorpus(source.replace("/", "__"), "", source, revision, "", "", config=config or None)
+    shown = "__".join(filter(None, [source, config])) + (f"@{revision}" if revision else "")
+    shown = shown.replace("/", "__")
+    return HubCorpus(shown, "", source, revision, "", "", config=config or None)
 
 
 def _is_path(name: str) -> bool:

@@ -6,6 +6,7 @@ Rows are numbered from 1 after the header, as a reader counts them.
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ else:
     pd = lazy("pandas")
 
 _SHOWN = 3  # bad rows named in one message
+_WHOLE = re.compile(r"\s*(\d+)\.0+\s*", re.ASCII)  # a whole number as a column of floats is written
 
 
 def require(frame: pd.DataFrame, needed: Sequence[str], where: str) -> None:
@@ -92,7 +94,7 @@ def numbers(frame: pd.DataFrame, column: str, where: str, low: float = -math.inf
 
 
 def labels(frame: pd.DataFrame, column: str, where: str) -> list[str]:
-    """Return a label column as text: 1, 1.0 and "1" are the same label, True is "true".
+    """Return a label column as text: 1, 1.0, "1" and "1.0" are the same label, True is "true".
 
     Raises:
         UserError: an empty label, a list or a mapping, bytes that are not UTF-8.
@@ -106,13 +108,14 @@ def labels(frame: pd.DataFrame, column: str, where: str) -> list[str]:
     return values
 
 
-def unique(ids: Sequence[str], what: str, where: str) -> None:
-    """Raise when an id stands on more than one row."""
-    first: dict[str, int] = {}
+def unique(ids: Sequence[str | tuple[str, ...]], what: str, where: str) -> None:
+    """Raise when an id, of one part or several, stands on more than one row."""
+    first: dict[str | tuple[str, ...], int] = {}
     for row, name in enumerate(ids, start=1):
         if first.setdefault(name, row) != row:
+            told = name if isinstance(name, str) else " / ".join(name)
             problem = (
-                f"{what} '{name}' stands on rows {first[name]} and {row} ({len(ids) - len(set(ids))} repeated in all)"
+                f"{what} '{told}' stands on rows {first[name]} and {row} ({len(ids) - len(set(ids))} repeated in all)"
             )
             raise UserError(where, problem, "give every row an id of its own")
 
@@ -149,13 +152,15 @@ def _as_text(value: Any) -> str:
 def _as_number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
 def _plain_label(value: Any) -> Any:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, str) and (whole := _WHOLE.fullmatch(value)):
+        return whole[1]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -41,10 +41,10 @@ def read(path: Path) -> pd.DataFrame:
 def header(path: Path) -> tuple[str, ...]:
     """Return the column names of a file from its head alone; empty when even that cannot be read."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return tuple(_parquet().read_schema(path).names)
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            if path.suffix == ".csv":
+            if path.suffix.lower() == ".csv":
                 return tuple(next(csv.reader(stream), ()))
             first = json.loads(stream.readline())
             return tuple(first) if isinstance(first, dict) else ()
@@ -64,7 +64,7 @@ def read_objects(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 str(path), f"line {number} is not JSON: {error}", "write one JSON object per line"
             ) from None
@@ -93,11 +93,12 @@ def digest(content: Mapping[str, Any]) -> str:
 
 def _parsed(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
     """Read a file as (column names, columns)."""
-    if path.suffix not in FORMATS:
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
         raise UserError(str(path), f"'{path.suffix}' files are not read", f"use one of {', '.join(FORMATS)}")
-    if path.suffix == ".parquet":
+    if ending == ".parquet":
         return _read_parquet(path)
-    if path.suffix == ".csv":
+    if ending == ".csv":
         return _read_csv(path)
     rows = read_objects(path)
     if not rows:

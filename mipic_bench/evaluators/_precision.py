@@ -6,7 +6,7 @@ Every precision maps raw coordinates one by one, so it commutes with the cut: qu
     int8      256 equal steps between two limits per coordinate; what lies outside is clipped to the limits.
               Read back as the middle of the step, so that cosines are those of the original space
     binary    the sign of each coordinate, read back as -1 or +1 (zero counts as -1): the dot product of two such
-              vectors is dim - 2 x Hamming distance
+              vectors is dim - 2 x Hamming distance. What is no finite number has no sign and stays NaN
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,7 +63,8 @@ def read_back(vectors: Vectors, precision: str, sample: Vectors | None = None) -
     if precision == "float32":
         return vectors
     if precision == "binary":
-        return np.where(vectors > 0, np.float32(1), np.float32(-1))
+        signs = np.where(vectors > 0, np.float32(1), np.float32(-1))
+        return np.where(np.isfinite(vectors), signs, np.float32(np.nan))
     if sample is None:
         raise ValueError("int8 needs a sample to take its limits from")
     low, high = sample.min(axis=0), sample.max(axis=0)

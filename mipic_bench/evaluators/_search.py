@@ -69,7 +69,11 @@ def rescored(coarse: Vectors, fine: Vectors) -> Vectors:
 
 
 def best_columns(scores: Vectors, size: int) -> Rows:
-    """Return the columns of the `size` best scores of each row, ascending; of equal ones the earlier columns."""
+    """Return the columns of the `size` best scores of each row, ascending; of equal ones the earlier columns.
+
+    NaN, the score of a vector without direction, comes last: it is the caller's to say that its answer is undefined.
+    """
+    scores = np.where(np.isnan(scores), -np.inf, scores)
     least = np.partition(scores, scores.shape[1] - size, axis=1)[:, scores.shape[1] - size]
     kept = np.empty((len(scores), size), dtype=np.int64)
     for row, (values, limit) in enumerate(zip(scores, least, strict=True)):

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mipic_bench.errors import UserError, raise_all
-from mipic_bench.evaluators._cosine import Rows, Vectors
+from mipic_bench.evaluators._cosine import Floats, Rows, Vectors
 from mipic_bench.evaluators._estimates import Estimate, mean
 from mipic_bench.evaluators._index import build
 from mipic_bench.evaluators._ranking import Judged, per_query
@@ -138,12 +139,9 @@ class _Search:
 
     def __init__(self, queries: Vectors, documents: Vectors, own: Rows, widths: list[int]) -> None:
         self.queries, self.documents, self.own, self.widths = queries, documents, own, widths
-        self.norms = prefix_norms(documents, widths).astype(np.float32)
-        if not (self.norms > 0).all():
-            fix = "leave them out, or start at a larger width"
-            raise UserError(
-                "--funnel", f"documents have no direction at width {widths[0]}: their vectors are zero", fix
-            )
+        lengths = {"documents": prefix_norms(documents, widths), "queries": prefix_norms(queries, widths)}
+        raise_all([_undirected(what, found, widths) for what, found in lengths.items() if not _directed(found).all()])
+        self.norms = lengths["documents"].astype(np.float32)
 
     def multiply_adds(self, sizes: Sequence[int]) -> int:
         """Return the multiply-adds per query; a stage multiplies only the coordinates that its width adds."""
@@ -203,6 +201,18 @@ class _Search:
                 scores.topk(min(depth, scores.shape[1]), dim=1)
             times.append(perf_counter() - start)
         return min(times) / len(self.queries)
+
+
+def _directed(norms: Floats) -> NDArray[np.bool_]:
+    return (norms > 0) & np.isfinite(norms)
+
+
+def _undirected(what: str, norms: Floats, widths: Sequence[int]) -> UserError:
+    """Build the error for vectors whose prefix is zero or no number, so that they have no cosine with anything."""
+    place = int(np.argmin(_directed(norms).all(axis=1)))
+    count = int((~_directed(norms[place])).sum())
+    told = f"{count} of {norms.shape[1]} {what} have no direction at width {widths[place]}: zero, or no number"
+    return UserError("--funnel", told, "leave them out, start at a larger width, or look at the model")
 
 
 def _present(candidates: Rows | None, asked: Rows, wanted: Rows) -> "tuple[np.ndarray, Rows]":

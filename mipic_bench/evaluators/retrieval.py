@@ -70,14 +70,15 @@ def _ranks(
     """Yield the ranks of all relevant pairs at each dim; None where a vector has no direction."""
     base = precision.split("+")[0]
     stored, asked = read_back(documents, base, documents), read_back(queries, base, documents)
-    norms, query_norms = prefix_norms(stored, dims), prefix_norms(asked, dims)
+    rescoring = precision == "binary+rescore"
+    norms, query_norms = prefix_norms(stored, dims), prefix_norms(queries if rescoring else asked, dims)
     ranks = np.empty((len(dims), len(index.judged.queries)), dtype=np.int64)
     for block in query_blocks(len(queries), len(stored)):
         first, last = np.searchsorted(index.judged.queries, [block.start, block.stop])
         pairs = index.judged.queries[first:last] - block.start, index.judged.documents[first:last]
         itself = np.flatnonzero(index.own[block] >= 0)
         scores_by_dim = prefix_scores(asked[block], stored, dims, norms)
-        if precision == "binary+rescore":
+        if rescoring:
             scores_by_dim = _rescored(scores_by_dim, queries[block], stored, dims, norms)
         for place, scores in enumerate(scores_by_dim):
             by_document = scores if index.columns is None else scores[:, index.columns]
@@ -93,7 +94,9 @@ def _rescored(
     lengths = prefix_norms(queries, dims)[:, :, None]
     fine_by_dim = prefix_scores(queries, stored, dims, norms)
     for dim, coarse, fine, length in zip(dims, coarse_by_dim, fine_by_dim, lengths, strict=True):
-        yield rescored(coarse / np.float32(np.sqrt(dim)), fine / length.astype(np.float32))
+        with np.errstate(invalid="ignore"):  # a zero query has no direction; the caller looks at its length
+            cosines = fine / length.astype(np.float32)
+        yield rescored(coarse / np.float32(np.sqrt(dim)), cosines)
 
 
 def _estimates(judged: Judged, ranks: Rows | None) -> dict[str, Estimate]:

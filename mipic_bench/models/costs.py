@@ -9,7 +9,7 @@ from mipic_bench.results import commit
 
 FOLDER = "profile"
 KEYS = ("layer", "dim", "precision")
-_SETTING = ("index_size", "device", "dtype", "threads", "processor")
+_SETTING = ("tokens", "index_size", "device", "dtype", "threads", "processor")  # tokens tell other texts, or their cut
 COLUMNS = (
     "backbone", *KEYS, "bytes", "parameters", "flops", "encode_ms", "texts_per_second", "tokens", "search_ms", "index_size",
     "device", "dtype", "threads", "processor",
@@ -46,7 +46,7 @@ def read(results: Path) -> pd.DataFrame | None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, keep_default_na=False)
+        frame = pd.read_csv(path, keep_default_na=False, converters={"tokens": float})
         return frame[list(COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(

@@ -13,7 +13,7 @@ from mipic_bench.stats.estimates import Estimate, verdicts
 from mipic_bench.stats.grid import Grid, grids
 from mipic_bench.stats.intervals import Array, Counts, nan_mean, reach
 from mipic_bench.stats.levels import Part, family_mean, finish
-from mipic_bench.stats.parts import mean_parts, task_count
+from mipic_bench.stats.parts import complete, mean_parts, task_count
 from mipic_bench.stats.power import detectable
 from mipic_bench.stats.significance import paired_p
 
@@ -35,7 +35,8 @@ class Difference(Estimate):
         p_kind: the test that gave it.
         improvement: probability that a run of the left method beats one of the right on a task, ties half.
         detectable: smallest difference that this many seeds show with 80 % power.
-        excluded: (task, seed) cells that not both sides have, of all seeds and tasks that either has.
+        excluded: (task, seed) cells that are not compared, of all seeds and tasks that either has: those that not both
+            sides have, and the rest of a seed that lacks one, whose mean would be over other tasks.
     """
 
     sd: float = nan
@@ -202,7 +203,7 @@ def probability_of_improvement(left: ArrayLike, right: ArrayLike) -> Array:
 
 
 def _both(pairs: Pairs) -> tuple[Array, Array, Counts]:
-    """Keep the cells that both sides have, and count the others: those of one side alone, and holes in both.
+    """Keep the seeds that both sides have on every task that they share, and count the cells left out.
 
     Two methods without training meet once: their copies at the other seeds are no repetitions.
     """
@@ -214,11 +215,12 @@ def _both(pairs: Pairs) -> tuple[Array, Array, Counts]:
     # A single run is there for the seeds that the other side ran, and is not missed at any other.
     has_left &= np.where(pairs.left_trained[:, None], ran_left, ran_right)[:, :, None]
     has_right &= np.where(pairs.right_trained[:, None], ran_right, ran_left)[:, :, None]
-    both = has_left & has_right
     there = has_left | has_right
-    holes = there.any(axis=2, keepdims=True) & there.any(axis=1, keepdims=True) & ~there
-    excluded = ((has_left ^ has_right) | holes).sum(axis=(1, 2))
-    return np.where(both, pairs.left, np.nan), np.where(both, pairs.right, np.nan), excluded
+    expected = there.any(axis=2, keepdims=True) & there.any(axis=1, keepdims=True)
+    whole, _ = complete(np.where(has_left & has_right, pairs.left - pairs.right, np.nan))
+    used = ~np.isnan(whole)
+    excluded = (expected & ~used).sum(axis=(1, 2))
+    return np.where(used, pairs.left, np.nan), np.where(used, pairs.right, np.nan), excluded
 
 
 def _single_runs(pairs: Pairs) -> NDArray[np.object_]:

@@ -75,7 +75,7 @@ def load(name: str, data: Path | None = None) -> TaskData:
     place = _path(name, data)
     if place is None:
         raise unknown("task", name, known(data), "--task")
-    return local.load(place, place.stem if place.is_file() else place.resolve().name, registered().get(place.name))
+    return local.load(place, local.shown(place), registered().get(place.name))
 
 
 def known(data: Path | None = None) -> dict[str, str]:

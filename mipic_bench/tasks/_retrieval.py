@@ -126,9 +126,7 @@ def _judged(
     if len(broken):
         what = f"relevance {relevance[broken[0]]:g} in {checks.name_rows(broken)} is not a whole number"
         raise UserError(where, what, "grade relevance as 0, 1, 2, ...")
-    checks.unique(
-        [f"{query} / {document}" for query, document in zip(query_ids, doc_ids, strict=True)], "judgement", where
-    )
+    checks.unique(list(zip(query_ids, doc_ids, strict=True)), "judgement", where)
     return frame_of(query_id=query_ids, doc_id=doc_ids, relevance=relevance.astype(np.int64))
 
 

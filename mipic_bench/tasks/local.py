@@ -55,12 +55,19 @@ def split_files(folder: Path) -> dict[str, Path]:
         return _by_split(sorted((folder / "qrels").glob("*.tsv")))
     if not folder.is_dir():
         return {}
-    return _by_split(sorted(path for path in folder.iterdir() if path.suffix in datafiles.FORMATS))
+    return _by_split(sorted(path for path in folder.iterdir() if path.suffix.lower() in datafiles.FORMATS))
 
 
 def is_retrieval(folder: Path) -> bool:
     """Tell whether a folder has BEIR's form."""
     return (folder / "corpus.jsonl").is_file() or (folder / "qrels").is_dir()
+
+
+def shown(place: Path) -> str:
+    """Return the name of data at a path: a folder's own, also for a file in it that is named like a split."""
+    if place.is_file() and place.stem not in SPLIT_NAMES:
+        return place.stem
+    return (place.resolve().parent if place.is_file() else place.resolve()).name
 
 
 def guess_family(folder: Path) -> str:
@@ -94,7 +101,7 @@ def load(place: Path, name: str, task: Task | None = None) -> TaskData:
         UserError: everything wrong with the files, at once.
     """
     files = {"all": place} if place.is_file() else split_files(place)
-    source = f"local:{place.stem if place.is_file() else place.resolve().name}"
+    source = f"local:{shown(place)}"
     said = {} if place.is_file() else settings(place)
     if is_retrieval(place):
         return _load_retrieval(place, files, name, source)
@@ -121,7 +128,7 @@ def settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(str(path), f"not TOML: {error}", "mend the file") from None
     raise_all([unknown("key", key, _SETTINGS, str(path)) for key in said if key not in _SETTINGS])
@@ -155,7 +162,7 @@ def renamed(frame: pd.DataFrame, said: Mapping[str, Any], where: str) -> pd.Data
 
 def _check_range(said: Mapping[str, Any], path: Path) -> None:
     scale = said.get("range", [0, 5])
-    if len(scale) != 2 or not all(isinstance(end, int | float) for end in scale) or not scale[0] < scale[1]:
+    if len(scale) != 2 or not all(type(end) in (int, float) for end in scale) or not scale[0] < scale[1]:
         raise UserError(
             str(path), f"range is {scale}, not two rising numbers", "write the ends of the scale: range = [0, 5]"
         )
