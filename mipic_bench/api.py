@@ -4,6 +4,7 @@ Every function takes what its command takes, but for the funnels of `evaluate`, 
 where that would exit with code 2.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -177,9 +178,13 @@ def load_results(results: Folder = "results") -> pd.DataFrame:
         >>> len(mb.load_results("results")) >= len(rows)
         True
     """
-    from mipic_bench.results.folder import read_rows
+    from mipic_bench.results.folder import read, warned
 
-    return read_rows(Path(results))
+    store = warned(read(Path(results)))
+    rows = store.rows()
+    created = {run: str(record.get("created", "")) for run, record in store.provenance().items()}
+    rows.attrs["created"] = created  # `tables` shows the newer of two runs of a cell
+    return rows
 
 
 def tables(rows: pd.DataFrame) -> Tables:
@@ -194,7 +199,10 @@ def tables(rows: pd.DataFrame) -> Tables:
     from mipic_bench.analysis.quality import View
     from mipic_bench.analysis.tables import budget_tables
 
-    return Tables(budget_tables(View(rows)))
+    view = View(rows)
+    for note in view.notes:  # of two runs of a cell, which one was left out
+        warnings.warn(note, stacklevel=2)
+    return Tables(budget_tables(view))
 
 
 def report(

@@ -157,7 +157,7 @@ def _training(terms: dict[str, float]) -> dict[str, Any]:
         "steps": 200,
         "seconds": 100.0 + 40 * len(terms),
         "pairs_per_second": 6400 / (100.0 + 40 * len(terms)),
-        "peak_memory_mb": 900.0 + 30 * len(terms),
+        "memory_mb": 900.0 + 30 * len(terms),
         "history": history,
     }
 

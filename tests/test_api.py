@@ -133,6 +133,8 @@ def test_queries_may_have_a_prompt_of_their_own():
         (lambda: mb.run("mrl", backbone="tiny", protocol="clen"), "unknown protocol 'clen'.*did you mean clean"),
         (lambda: mb.run("mrl", backbone="tiny", tasks="toy-stss"), "did you mean toy-sts"),
         (lambda: mb.run("mrl", backbone="tiny", seeds=-1), "-1 is not within 0"),
+        (lambda: mb.run("mrl", backbone="tiny", seeds=[]), "seeds: is empty"),
+        (lambda: mb.run("mrl", backbone="tiny", dims=np.array([99, 8])), "dim 99 is above the width 64"),
         (lambda: mb.run("mrl", backbone="tiny", seeds="0-4"), "'0-4' is not a list of whole numbers"),
         (lambda: mb.run("mrl", backbone="tiny", dims=[8.5]), "dims: .*is not a list of whole numbers"),
         (lambda: mb.evaluate("tiny", epochs=3), "unknown option 'epochs'"),

@@ -41,7 +41,7 @@ def training(saver=None, method="mipic", stop_after=None, seed=5, **settings):
             raise CutOffError
 
     history = trainer.train(backbone, recipe, PAIRS, seed, Accelerator(cpu=True), on_step, log_every=3, saver=saver)
-    return checkpoint.weights_digest(backbone), history
+    return checkpoint.state_digest(backbone), history
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
@@ -183,7 +183,7 @@ def test_kept_weights_load_as_a_backbone(tmp_path):
     assert (head["run"], head["readout"]) == ("r", {"pooling": "cls", "layer_readout": "raw"})
     again = backbones.load(str(tmp_path / "run"))
     assert again.readout == backbone.readout
-    assert checkpoint.weights_digest(again.model) == checkpoint.weights_digest(backbone.model)
+    assert checkpoint.state_digest(again.model) == checkpoint.state_digest(backbone.model)
     assert again.tokenize(["a b"], 9) == backbone.tokenize(["a b"], 9)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

@@ -87,7 +87,10 @@ def test_a_study_file_gives_the_options(command, tmp_path):
         "max_steps": "2",
         "keep-checkpoints": "true",
         "results": '"mine"',
+        "corpus": f'"{tmp_path / "words" / "mine.csv"}"',
     }
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "mine.csv").write_text("text\n" + "\n".join(f"word {n}" for n in range(8)))
     (tmp_path / "study.toml").write_text("\n".join(f"{key} = {value}" for key, value in study.items()))
     code, out, err = command("run", "--config", "study.toml", "--dims", "16", "--json", "-q")
     assert code == 0, err
@@ -98,7 +101,9 @@ def test_a_study_file_gives_the_options(command, tmp_path):
     [record] = (tmp_path / "mine" / "runs").glob("pretrained*.json")
     kept = json.loads(record.read_text())["study"]
     assert kept["seeds"] == [0, 1]
-    assert "results" not in kept  # where things are on this machine is nobody's business
+    assert (
+        "results" not in kept and kept["corpus"] == "mine.csv"
+    )  # where things are on this machine is nobody's business
     code, out, err = command("plan", "--config", "study.toml", "--json")
     assert [cell["status"] for cell in json.loads(out)] == ["pending"] * 3
 

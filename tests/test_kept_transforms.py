@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_sweeps import planned, request, swept, write_data
 
-from mipic_bench import backbones
+from mipic_bench import backbones, posthoc
 from mipic_bench.models import mapping
 from mipic_bench.posthoc import keep, kept, transforms
 from mipic_bench.recipes.methods import find
@@ -82,7 +82,7 @@ def test_export_takes_the_transform_that_was_scored(method, keeps, tmp_path, fit
     assert swept(one).exit_code == 0
     [[scored]] = [list(fit.values()) for fit in fits]
     record = results.read(one.results).provenance()[cell.run]
-    place = views.kept_transform(one.results, cell.run)
+    place = posthoc.place(one.results / checkpoint.KEPT / cell.run)
     assert place.is_file() == keeps
     if trains and not keeps:
         return  # without its weights there is nothing to export
@@ -94,6 +94,17 @@ def test_export_takes_the_transform_that_was_scored(method, keeps, tmp_path, fit
     assert same(again.arrays(), scored.arrays())
 
 
+def test_a_transform_that_was_not_kept_is_fitted_again_when_that_is_asked_for(tmp_path, fits):
+    one = asked(tmp_path, "pca")
+    assert swept(one).exit_code == 0
+    keeping = replace(one, keep_checkpoints=True)
+    [cell] = planned(keeping)
+    assert cell.reason == "its fitted transform was not kept"
+    assert swept(keeping).exit_code == 0
+    assert posthoc.place(one.results / checkpoint.KEPT / cell.run).is_file() and len(fits) == 2
+    assert [cell.status for cell in planned(keeping)] == ["done"]
+
+
 def test_a_run_fits_only_the_layers_that_were_not_kept(tmp_path, fits):
     one = asked(tmp_path, "pca", keep_checkpoints=True)
     assert swept(one).exit_code == 0
@@ -101,5 +112,5 @@ def test_a_run_fits_only_the_layers_that_were_not_kept(tmp_path, fits):
     assert swept(replace(one, tasks=("likeness", "kinds"))).exit_code == 0
     assert [list(fit) for fit in fits] == [[3], [2]]
     [cell] = planned(one)
-    weights = checkpoint.weights_digest(backbones.load("tiny").model)
-    assert list(kept(views.kept_transform(one.results, cell.run), cell.recipe.posthoc, weights)) == [2, 3]
+    weights = checkpoint.state_digest(backbones.load("tiny").model)
+    assert list(kept(posthoc.place(one.results / checkpoint.KEPT / cell.run), cell.recipe.posthoc, weights)) == [2, 3]

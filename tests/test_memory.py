@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from mipic_bench.training.memory import keep_freed
+from mipic_bench.training.memory import keep_freed, watched
 
 FAULTS = """
 import ctypes, resource, sys
@@ -45,3 +46,17 @@ def test_the_setting_is_what_keeps_it():
 
 def test_asking_twice_is_asking_once():
     assert keep_freed() is keep_freed()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_what_was_held_before_is_not_counted():
+    before = np.ones(300 * 2**20 // 8)
+    size = before.nbytes / 2**20
+    del before
+    most = watched("cpu")
+    empty = most()
+    if empty is None:
+        pytest.skip("this system does not set the mark back")
+    held = np.ones(100 * 2**20 // 8)
+    grown = most() - empty
+    assert held.nbytes / 2**20 - 5 < grown < size - 100

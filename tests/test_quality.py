@@ -7,6 +7,7 @@ import synthetic
 from mipic_bench import stats
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.figures.training_cost import training_costs
 
 
 def test_a_method_that_lacks_a_task_has_no_family_mean_and_it_is_said():
@@ -65,6 +66,30 @@ def test_an_older_run_of_the_same_cell_is_left_out_and_said():
     view = View(pd.concat([older, rows], ignore_index=True), records)
     assert (view.estimates["mean"] > 0.1).all()
     assert any("old is left out" in note for note in view.notes)
+    assert list(view.provenance) == [name] and set(view.every_record) == {name, name + "old"}
+
+
+def test_nothing_of_an_older_run_is_drawn_or_counted():
+    rows = synthetic.rows(methods=("mrl",), seeds=(0,))
+    records = synthetic.provenance(rows)
+    (name,) = records
+    training = {**records[name]["training"], "steps": 1}
+    records[name + "old"] = {**records[name], "created": "2025-01-01", "training": training, "trained_dims": [7]}
+    view = View(pd.concat([rows.assign(run=rows["run"] + "old", value=0.0), rows], ignore_index=True), records)
+    assert list(training_costs(view, view.settings[0])["run"]) == [name]
+    assert 7 not in view.trained_dims("mrl", "minilm")
+
+
+def test_rows_without_provenance_may_say_when_they_were_made():
+    rows = synthetic.rows(methods=("mrl",), seeds=(0,))
+    older = rows.assign(run=rows["run"] + "old", value=0.0)
+    both = pd.concat([older, rows], ignore_index=True)
+    [note] = View(both).notes
+    assert "another run" in note  # nothing says which is newer
+    [run] = rows["run"].unique()
+    both.attrs["created"] = {run: "2026-01-02", run + "old": "2026-01-01"}
+    view = View(both)
+    assert "old is left out: a newer run" in view.notes[0] and (view.estimates["mean"] > 0.1).all()
 
 
 def test_methods_stand_in_one_order():

@@ -10,6 +10,7 @@ import pytest
 import synthetic
 
 from mipic_bench import figures, reporting
+from mipic_bench.analysis import baselines
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import small_dim
 from mipic_bench.errors import UserError
@@ -184,6 +185,73 @@ def test_a_verdict_that_differs_between_families_says_so():
     rows.loc[swap, "value"] -= 0.08
     text = _said(View(rows))
     assert "it depends on the task" in text and "a is better on pair" in text
+
+
+def _without(view, method, family):
+    rows = view.given
+    return View(rows[~((rows.method == method) & (rows.family == family))])
+
+
+def test_a_family_that_a_method_lacks_is_no_win_over_it():
+    wins = _said(_without(_study({"a": 3, "b": 0}), "b", "pair"))
+    assert "sure. Every other method is behind it in all 2 families scored. b was not scored on pair." in wins
+    ties = _said(_without(_study({"a": 0.01, "b": 0}), "b", "pair"))
+    assert "cannot be told from it in any of the 2 families" in ties and "b was not scored on pair." in ties
+
+
+def test_the_method_to_use_may_lack_a_family():
+    text = _said(_without(_study({"a": 0, "b": 3}), "b", "pair"))
+    assert text.startswith("At 32 dims, use b.") and "a was" not in text and "better on pair" not in text
+    view = _study({"a": 0, "b": 3})
+    for method, family in (("a", "sts"), ("a", "classification"), ("b", "pair")):
+        view = _without(view, method, family)
+    assert "No other method was scored on a family that" in _said(view)
+
+
+def test_what_not_every_method_has_is_told(tmp_path):
+    view = _without(_study({"a": 0, "b": 3, "c": 1}), "b", "pair")
+    rows = view.given[~((view.given.method == "c") & (view.given.seed == "4"))]
+    rows = rows[~((rows.method == "b") & (rows.dim == 384))]
+    reporting.build(rows, {}, tmp_path)
+    words = (tmp_path / "report.md").read_text().partition("## Left out")[2]
+    assert "minilm, trained on toy: unequal numbers of seeds, 5 of a and b; 4 of c." in words
+    assert "minilm, trained on toy: b has no scores on pair." in words
+    assert "b has no scores at 1 of the 2 (layer, dim) budgets that are scored in float32." in words
+    assert "Nothing: every method" not in words
+    reporting.build(_study({"a": 0, "b": 3}).given, {}, tmp_path)
+    assert "Nothing: every method has every task" in (tmp_path / "report.md").read_text()
+
+
+def test_scores_on_dev_are_told(tmp_path):
+    rows = _study({"a": 0, "b": 3}).given
+    reporting.build(rows.assign(split=rows["split"].mask(rows["task"] == "stsb", "dev")), {}, tmp_path)
+    assert "stsb is scored on dev, not on test." in (tmp_path / "report.md").read_text()
+    reporting.build(rows.assign(split="dev"), {}, tmp_path)
+    assert "Every task is scored on dev, not on test." in (tmp_path / "report.md").read_text()
+
+
+def test_a_setting_without_float32_vectors_is_reported_too(tmp_path):
+    small = {"methods": ("mrl", "mipic"), "seeds": (0, 1), "layers": (6,)}
+    coarse = synthetic.rows(backbones=("other",), precisions=("int8",), **small)
+    rows = pd.concat([synthetic.rows(**small), coarse], ignore_index=True)
+    published = pd.DataFrame(
+        [{"method": "theirs", "backbone": "minilm", "task": "stsb", "dim": 32, "metric": "spearman"}]
+    )
+    published.assign(value=0.5).to_csv(tmp_path / "theirs.csv", index=False)
+    page = reporting.build(rows, {}, tmp_path / "out", baselines=baselines.load([tmp_path / "theirs.csv"]))
+    assert "other, trained on toy" in page.read_text()
+
+
+def test_a_report_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="move what is in the way"):
+        reporting.build(_study({"a": 0}).given, {}, tmp_path / "file")
+
+
+def test_names_in_any_script_have_files_of_their_own(tmp_path):
+    rows = synthetic.rows(methods=("mrl", "mipic"), corpora=("新闻", "百科"), seeds=(0, 1), layers=(6,), dims=(8,))
+    reporting.build(rows, {}, tmp_path)
+    assert len(list((tmp_path / "tables").glob("quality--*.csv"))) == 2
 
 
 def test_one_method_alone_is_compared_with_nothing():

@@ -33,6 +33,19 @@ def test_the_command_of_a_run_gives_the_same_run(tmp_path):
     assert "binary@last" in line and "--seeds 3" in line
 
 
+def test_the_command_of_a_run_on_a_file_finds_it_by_its_name(tmp_path):
+    write_data(tmp_path / "data")
+    file = tmp_path / "data" / "my pairs.csv"
+    (tmp_path / "data" / "pairs" / "train.csv").rename(file)
+    asked = request(tmp_path, corpora=(str(file),))
+    assert not swept(asked).failed
+    [run] = results.read(asked.results).runs.values()
+    [line] = commands(run.provenance, run.rows)
+    words = shlex.split(line.replace("DIR", str(asked.data)))
+    ran = CliRunner().invoke(app, [*words[1:], "--results", str(asked.results)])
+    assert ran.exit_code == 0 and "1 cell done before" in ran.output, ran.output
+
+
 @pytest.mark.parametrize(
     "words",
     [

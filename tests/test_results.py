@@ -1,6 +1,7 @@
 import contextlib
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -501,6 +502,16 @@ def test_two_packs_never_double_rows(tmp_path):
     with pytest.warns(results.BrokenRun, match="differs"):
         rows = results.read_rows(tmp_path / "both")
     assert len(rows) == 4 and set(rows["value"]) == {0.5}
+
+
+def test_of_two_packs_the_one_with_every_number_of_the_other_is_taken(tmp_path):
+    fill(tmp_path / "whole", [NAME])
+    [(name, run)] = results.read(tmp_path / "whole").runs.items()
+    part = replace(run, rows=run.rows.head(1).reset_index(drop=True))
+    for pack, one in (("a", part), ("b", run)):
+        packed.write(tmp_path / "both" / f"{pack}.parquet", {name: one})
+    with pytest.warns(results.BrokenRun, match="this one was taken, which has more numbers"):
+        assert len(results.read_rows(tmp_path / "both")) == len(run.rows) > 1
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path):

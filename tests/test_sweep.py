@@ -145,12 +145,22 @@ def test_kept_weights_are_scored_without_training_again(asked, monkeypatch):
 
 def test_rows_of_a_second_training_with_other_weights_say_so(asked, monkeypatch):
     assert swept(asked).exit_code == 0
-    monkeypatch.setattr(checkpoint, "weights_digest", lambda model: "other")
+    monkeypatch.setattr(checkpoint, "state_digest", lambda model: "other")
     assert swept(replace(asked, tasks=("kinds",))).exit_code == 0
     [run_name] = files(asked.results)
     notes = {entry["task"]: entry["notes"] for entry in results.read_run(asked.results, run_name).provenance["scored"]}
     assert any("second training" in note for note in notes["kinds"])
     assert not any("second training" in note for note in notes["likeness"])
+
+
+def test_what_every_call_of_a_scorer_noted_is_kept(asked):
+    """A precision at the last layer alone is a second call: the fits of the first are told too."""
+    asked = replace(asked, tasks=("kinds",), precisions=("float32", "binary@last"))
+    assert swept(asked).exit_code == 0
+    [run_name] = files(asked.results)
+    [entry] = results.read_run(asked.results, run_name).provenance["scored"]
+    fits = [note.partition(": ")[2].partition(" probe")[0] for note in entry["notes"] if "probe fits" in note]
+    assert sorted(fits) == ["2 of 2", "4 of 4"]
 
 
 class Cut(BaseException):

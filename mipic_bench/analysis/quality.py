@@ -24,7 +24,8 @@ class View:
 
     Args:
         rows: rows with the columns of `mipic_bench.results.rows.COLUMNS`.
-        provenance: run name -> provenance; may be empty.
+        provenance: run name -> provenance; may be empty. `every_record` holds it all, `provenance` that of the runs that
+            count: of two runs of one cell, the newer.
         profile: cost per budget, columns backbone, layer, dim, precision and any of `figures.pareto.COSTS`.
         published: numbers of others, as `baselines.load` returns them.
     """
@@ -37,23 +38,29 @@ class View:
         published: pd.DataFrame | None = None,
     ) -> None:
         self.given = rows
-        self.provenance = dict(provenance or {})
+        self.every_record = dict(provenance or {})
         self.profile, self.published = profile, published
         self.notes: list[str] = []
         self._made: dict[Hashable, Any] = {}
-        self.rows = self._newest(categorical(rows))
+        every = categorical(rows)
+        older = self._older(every)
+        self.rows = every[~every["run"].isin(older)] if older else every
+        self.provenance = {run: record for run, record in self.every_record.items() if run not in older}
 
-    def _newest(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Keep one run per cell: two runs of one cell were trained differently, and a mean over them means nothing."""
+    def _older(self, rows: pd.DataFrame) -> frozenset[str]:
+        """Return all runs of a cell but its newest: they were trained differently, and a mean over them means nothing."""
         runs = rows[["run", "method", "backbone", "corpus", "seed"]].drop_duplicates().astype(str)
-        runs["created"] = [str(self.provenance.get(run, {}).get("created", "")) for run in runs["run"]]
+        created = {run: record.get("created", "") for run, record in self.every_record.items()}
+        created = created or self.given.attrs.get("created", {})
+        runs["created"] = [str(created.get(run, "")) for run in runs["run"]]
         runs = runs.sort_values(["created", "run"])
         older = runs[runs.duplicated(["method", "backbone", "corpus", "seed"], keep="last")]
-        for run in older["run"]:
+        for run, told in zip(older["run"], older["created"], strict=True):
+            another = "a newer" if told else "another"  # nothing says which is newer: the last by name stands
             self.notes.append(
-                f"Run {run} is left out: a newer run of the same method, backbone, corpus and seed exists."
+                f"Run {run} is left out: {another} run of the same method, backbone, corpus and seed exists."
             )
-        return rows[~rows["run"].isin(older["run"])] if len(older) else rows
+        return frozenset(older["run"])
 
     @cached_property
     def methods(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mipic_bench.results.folder import safe
 from mipic_bench.results.rows import seed_text
 
 _TEXT = ("run", "method", "base_method", "ablation", "backbone", "corpus", "seed")
@@ -13,11 +14,6 @@ _LABELS = ("family", "task", "split", "protocol", "precision", "metric")
 SETTING = ["backbone", "corpus", "protocol"]
 GROUP = [*SETTING, "precision", "family"]
 BUDGET = ["layer", "dim"]
-
-
-def safe(name: str) -> str:
-    """A name as a part of a file name, on every system."""
-    return "".join(char if char.isascii() and (char.isalnum() or char in "._=-") else "_" for char in name)
 
 
 def small_dim(dims: Sequence[int]) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick, safe
+from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.results.folder import safe
 
 if TYPE_CHECKING:
     from rich.console import Group

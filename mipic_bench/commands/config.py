@@ -30,8 +30,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def copied(path: Path | None) -> dict[str, Any]:
-    """Return what the provenance keeps of a study file: all but where things are on this machine."""
-    return {key: value for key, value in read(path).items() if key not in _PLACES} if path else {}
+    """Return what the provenance keeps of a study file: all but where things are on this machine, of a path its last part."""
+    return {key: _named(value) for key, value in read(path).items() if key not in _PLACES} if path else {}
+
+
+def _named(value: Any) -> Any:
+    """Return a value without the folders of paths in it; the id of a model on a hub looks like one, and is none."""
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    is_path = isinstance(value, str) and (
+        Path(value).is_absolute() or value.startswith((".", "~")) or Path(value).exists()
+    )
+    return Path(value).name if is_path else value
 
 
 def apply(context: typer.Context, path: Path | None) -> Path | None:

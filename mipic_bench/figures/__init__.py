@@ -14,6 +14,7 @@ import pandas as pd
 
 from mipic_bench import errors, registry
 from mipic_bench.analysis.quality import View
+from mipic_bench.results import commit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def draw_all(
     style = Style(bind(view), reference or default_reference(view), highlight)
     if only is None:
         only = [name for name, part in found().items() if part.for_run]
-    out_folder.mkdir(parents=True, exist_ok=True)
+    commit.make(out_folder)
     return [path for _, stem, figure in draw_each(view, style, only) for path in save(figure, out_folder / stem)]
 
 

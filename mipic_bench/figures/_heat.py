@@ -6,6 +6,7 @@ are what costs most.
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from mipic_bench.figures._style import INK, Style, gid
 Array = NDArray[np.float64]
 _CELL = (0.36, 0.235)  # inches: room for "100.0" in 6.5 points
 _COLUMNS = 4
+_LETTER, _SMALL_LETTER, _TITLE_LETTER = 0.075, 0.053, 0.072  # inches a letter takes: of a bold name, a label, a title
 _BLACK, _WHITE = "#000000", "#ffffff"
 _FONTS = {bold: FontProperties(size=6.5, weight="bold" if bold else "normal") for bold in (False, True)}
 _GAP = 3  # rows of cells between panels: room for the widths above and the name below it
@@ -65,9 +67,13 @@ def heat_figure(
     """
     layers, dims = (list(axis) for axis in next(iter(grids.values())).axes)
     across, down = min(len(grids), _COLUMNS), ceil(len(grids) / _COLUMNS)
-    figure, axes, bar = _layout(across, down, (len(layers), len(dims)))
-    step = (len(dims) + 1, len(layers) + _GAP)
-    everything = np.full((down * step[1] - _GAP, across * step[0] - 1), np.nan)
+    longest = max(len(method) for method in grids) * _LETTER / _CELL[0]  # in cells
+    step = (max(len(dims), ceil(longest)) + 1, len(layers) + _GAP)
+    cells = (across * step[0] - 1, down * step[1] - _GAP)
+    room = _CELL[1] * len(layers) + 0.8  # the label may reach over the ends of its bar
+    label = fill(label, int(room / _SMALL_LETTER), break_on_hyphens=False)
+    figure, axes, bar = _layout(cells, len(layers), len(title), label.count("\n"))
+    everything = np.full(cells[::-1], np.nan)
     labels: list[Word] = []
     for place, (method, table) in enumerate(grids.items()):
         corner = (place % across * step[0], place // across * step[1])
@@ -89,16 +95,22 @@ def heat_figure(
     return figure
 
 
-def _layout(across: int, down: int, shape: tuple[int, int]) -> tuple[Figure, Axes, Axes]:
-    """Lay out by hand, so that cells have one size in every figure: the figure, its axes, the color bar's axes."""
+def _layout(cells: tuple[int, int], layers: int, title: int, breaks: int) -> tuple[Figure, Axes, Axes]:
+    """Lay out by hand, so that cells have one size in every figure: the figure, its axes, the color bar's axes.
+
+    Args:
+        cells: across and down, those of the gaps included.
+        layers: cells that the color bar is high.
+        title: its letters, for which the figure is wide enough.
+        breaks: of the lines of the color bar's label.
+    """
     left, top, right, below = _MARGIN
-    cells = (across * (shape[1] + 1) - 1, down * (shape[0] + _GAP) - _GAP)
     wide, high = _CELL[0] * cells[0], _CELL[1] * cells[1]
-    size = (left + wide + right, top + high + below)
+    size = (max(left + wide + right + 0.12 * breaks, _TITLE_LETTER * title + 0.2), top + high + below)
     figure = new_figure(size)
     axes = figure.add_axes((left / size[0], below / size[1], wide / size[0], high / size[1]))
     axes.set_axis_off()
-    tall = _CELL[1] * shape[0]
+    tall = _CELL[1] * layers
     bar = figure.add_axes(
         ((left + wide + 0.18) / size[0], (size[1] - top - tall) / size[1], 0.11 / size[0], tall / size[1])
     )

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick, safe
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, Style, gid
+from mipic_bench.results.folder import safe
 from mipic_bench.stats.estimates import BETTER, WORSE
 from mipic_bench.stats.questions import REMOVED
 

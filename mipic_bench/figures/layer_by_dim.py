@@ -7,10 +7,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick, safe
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._heat import grid, heat_figure
 from mipic_bench.figures._style import Style
+from mipic_bench.results.folder import safe
 
 
 class LayerByDim(Drawing):

@@ -36,8 +36,9 @@ class Published(Drawing):
 
     title = "Published numbers beside ours"
     caption = (
-        "Ours in color, at the deepest layer scored; published curves dashed in gray, each with its source. Backbones, corpora and "
-        "protocols may differ: the table of the comparison says which pairs may be compared and why others may not."
+        "Ours in color, at the deepest layer scored; published curves dashed in gray, each with its source: the best where it "
+        "gives several numbers of a width. Backbones, corpora, protocols, splits and precisions may differ: the table of the "
+        "comparison says which pairs may be compared and why others may not."
     )
     needs = "It needs published numbers of a task that was scored, in the same metric and at the same layer."
     order = 110
@@ -48,6 +49,8 @@ class Published(Drawing):
             return
         for setting in view.settings:
             ours = pick(view.vectors, setting)
+            if ours.empty:  # scored at other precisions alone
+                continue
             ours = ours[(ours["layer"] == ours["layer"].max()).to_numpy()]
             layer = int(ours["layer"].max())
             # a number without a layer is of the whole model, so of our last layer alone

@@ -9,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick, safe
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, PALETTE, Style, gid
+from mipic_bench.results.folder import safe
 
 _MARKERS = ("o", "s", "^")
 

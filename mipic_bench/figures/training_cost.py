@@ -13,7 +13,7 @@ from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import Style, gid
 
-MEASURES = {"ms_per_step": "ms per step", "peak_memory_mb": "peak memory, MB"}
+MEASURES = {"ms_per_step": "ms per step", "memory_mb": "peak memory, MB"}
 
 
 class TrainingCost(Drawing):
@@ -21,7 +21,8 @@ class TrainingCost(Drawing):
 
     title = "Cost of training"
     caption = (
-        "Median of the runs, each run a point. Times of runs on different machines, or beside other jobs, are not comparable; "
+        "Median of the runs, each run a point; memory where it was measured for each training by itself. "
+        "Times of runs on different machines, or beside other jobs, are not comparable; "
         "the provenance says where each ran."
     )
     needs = "It needs provenance with training times."
@@ -37,7 +38,7 @@ class TrainingCost(Drawing):
 
 
 def training_costs(view: View, setting: Setting) -> pd.DataFrame:
-    """One line per trained run of a setting: run, method, seed, steps, seconds, ms_per_step, pairs_per_second, peak_memory_mb."""
+    """One line per trained run of a setting: run, method, seed, steps, seconds, ms_per_step, pairs_per_second, memory_mb."""
     lines: list[dict[str, Any]] = []
     for run, record in sorted(view.provenance.items()):
         cell, training = record.get("cell", {}), record.get("training") or {}
@@ -46,7 +47,7 @@ def training_costs(view: View, setting: Setting) -> pd.DataFrame:
         steps, seconds = float(training["steps"]), float(training.get("seconds") or "nan")
         line = {"run": run, "method": str(cell.get("method")), "seed": str(cell.get("seed")), "steps": steps}
         line |= {"seconds": seconds, "ms_per_step": 1000 * seconds / steps}
-        line |= {name: float(training.get(name) or "nan") for name in ("pairs_per_second", "peak_memory_mb")}
+        line |= {name: float(training.get(name) or "nan") for name in ("pairs_per_second", "memory_mb")}
         lines.append(line)
     frame = pd.DataFrame(lines)
     return frame[frame["method"].isin(view.methods)].reset_index(drop=True) if len(frame) else frame

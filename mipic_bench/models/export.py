@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mipic_bench import backbones
+from mipic_bench import backbones, posthoc
 from mipic_bench.analysis.reproduce import backbone_of
 from mipic_bench.backbones import Backbone
 from mipic_bench.backbones.loading import quiet
@@ -26,7 +26,6 @@ from mipic_bench.models import mapping, model_card
 from mipic_bench.models.mapping import Affine
 from mipic_bench.results import folder as results
 from mipic_bench.results.folder import Store
-from mipic_bench.running import views
 from mipic_bench.shapes import Shape, served
 from mipic_bench.training import checkpoint
 
@@ -76,7 +75,7 @@ def export(
     loaded = load(folder, name, record, dim, backbone, offline)
     maps = mapping.cut(loaded.shape.width, dim)
     if "posthoc" in record["recipe"]:
-        transform = mapping.fitted(record, loaded, layer, views.kept_transform(folder, name), data)
+        transform = mapping.fitted(record, loaded, layer, posthoc.place(folder / checkpoint.KEPT / name), data)
         maps = mapping.as_maps(transform, loaded.shape.width, dim)
     max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
     with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:

@@ -51,7 +51,7 @@ def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Pat
         record: the run's provenance.
         backbone: its weights, on the CPU.
         layer: the layer that is read out.
-        place: where it would be kept, see `views.kept_transform`.
+        place: where it would be kept, see `posthoc.place`.
         data: a folder of local corpora.
 
     Raises:
@@ -60,7 +60,7 @@ def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Pat
     settings = dict(record["recipe"]["posthoc"])
     kind, _ = settings.pop("transform"), settings.pop("version")
     transform = transforms()[kind](**settings)
-    there = kept(place, transform, checkpoint.weights_digest(backbone.model))
+    there = kept(place, transform, checkpoint.state_digest(backbone.model))
     if layer in there:
         return there[layer]
     known = record["identity"]["corpus"]

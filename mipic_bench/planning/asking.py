@@ -115,7 +115,8 @@ def sorted_options(given: Mapping[str, Any], known: Sequence[str], named: Iterab
     if "cluster" in found:
         found["cluster"] = cluster(found["cluster"])
     found |= {name: tuple(_words(given[name])) for name in _WORDS if given.get(name)}
-    found |= {name: _numbers(given[name], name) for name in _NUMBERS if given.get(name)}
+    numbers = {name: _numbers(given[name], name) for name in _NUMBERS if given.get(name) is not None}
+    found |= {name: several for name, several in numbers.items() if several}
     if _RATE in given:
         rate = given[_RATE]
         found["rates"] = dict(rate) if isinstance(rate, Mapping) else {"": rate}
@@ -134,11 +135,15 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """Return seeds as a tuple.
 
     Raises:
-        UserError: one is no whole number of 0 to `LARGEST_SEED`.
+        UserError: there is none, or one is no whole number of 0 to `LARGEST_SEED`.
     """
     found = _numbers(seeds, "seeds")
     if wrong := [seed for seed in found if not 0 <= seed <= LARGEST_SEED]:
         raise UserError("seeds", f"{wrong[0]} is not within 0..{LARGEST_SEED}", "give seeds such as range(5)")
+    if not found:
+        raise UserError(
+            "seeds", "is empty, so no trained method would run", "give seeds such as range(5), or leave it out"
+        )
     return found
 
 

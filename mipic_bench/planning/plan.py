@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import tasks
+from mipic_bench import posthoc, tasks
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import _official as official
 from mipic_bench.planning import estimate
@@ -161,6 +161,8 @@ def _compared(cell: Cell, request: Request, inputs: Inputs, runs: Mapping[str, r
         reasons = [f"{task}: {why}" for task, why in missing.items()]
         if request.keep_checkpoints and cell.recipe.trains and not _kept(cell, request):
             reasons.append("its weights were not kept")
+        if request.keep_checkpoints and cell.recipe.posthoc and not _transform_kept(cell, request):
+            reasons.append("its fitted transform was not kept")
         status = "pending" if reasons else "done"
         return replace(cell, status=status, tasks=tuple(missing), reason="; ".join(reasons))
     everything = tuple(inputs.folds)
@@ -174,6 +176,10 @@ def _compared(cell: Cell, request: Request, inputs: Inputs, runs: Mapping[str, r
 
 def _kept(cell: Cell, request: Request) -> bool:
     return all(checkpoint.kept(request.results / checkpoint.KEPT / part.folder) is not None for part in cell.parts)
+
+
+def _transform_kept(cell: Cell, request: Request) -> bool:
+    return all(posthoc.place(request.results / checkpoint.KEPT / part.folder).is_file() for part in cell.parts)
 
 
 def _refusal(cell: Cell, inputs: Inputs) -> str:

@@ -4,7 +4,7 @@ To add one: write `posthoc/<name>.py` with one leaf class of `Transform` (its fi
 test in `tests/oracle/test_posthoc.py`. A recipe names it by its file name: `[posthoc] transform = "<name>"`.
 """
 
-from mipic_bench.posthoc._kept import keep, kept
+from mipic_bench.posthoc._kept import keep, kept, place
 from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform, transforms
 
-__all__ = ["Fitted", "LinearMap", "Transform", "keep", "kept", "transforms"]
+__all__ = ["Fitted", "LinearMap", "Transform", "keep", "kept", "place", "transforms"]

@@ -11,6 +11,11 @@ from mipic_bench.posthoc._transform import Fitted, Transform
 from mipic_bench.results import commit
 
 
+def place(weights: Path) -> Path:
+    """Return where a run's fitted transform is kept: beside the folder that its trained weights have, or would have."""
+    return weights.with_name(f"{weights.name}--posthoc.safetensors")
+
+
 def keep(path: Path, fitted: Mapping[int, Fitted], weights: str) -> None:
     """Write what was fitted, layer -> fitted; a file that stands there is replaced.
 

@@ -110,7 +110,7 @@ class Material:
 
         # sorted: a mean must not change in its last digit with the order in which runs were read
         rows = self.view.given.sort_values(["run", "task", "metric", "precision", "layer", "dim"])
-        return compare(rows, self.view.published, self.view.provenance)
+        return compare(rows, self.view.published, self.view.every_record)
 
     @cached_property
     def reference(self) -> str:

@@ -84,6 +84,8 @@ def standings(view: View, setting: Setting, dim: int) -> list[Standing]:
 def _standings(view: View, setting: Setting, dim: int) -> list[Standing]:
     points = pick(view.estimates, setting, precision="float32", dim=dim)
     points = points[points["method"].isin(view.methods)]
+    if points.empty:  # scored at other precisions alone
+        return []
     layer = last_layer(view, setting)
     return [
         _standing(view, setting, part.sort_values(["mean", "method"], ascending=[False, True]), family, layer, dim)
@@ -120,11 +122,15 @@ def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, lay
 
 
 def recommended(view: View, found: Sequence[Standing]) -> str:
-    """The method that may be best in the most families; among equals the best ranked, then a method that is no ablation."""
+    """The method that may be best in the most families; among equals the best ranked, then a method that is no ablation.
+
+    A family in which one method alone was scored decides nothing.
+    """
+    contested = [standing for standing in found if len(standing.scores) > 1] or found
 
     def merit(method: str) -> tuple[int, float, bool]:
-        families = sum(standing.may_be_best(method) for standing in found)
-        ranks = [list(s.scores).index(method) if method in s.scores else len(view.methods) for s in found]
+        families = sum(standing.may_be_best(method) for standing in contested)
+        ranks = [list(s.scores).index(method) if method in s.scores else len(view.methods) for s in contested]
         return families, -float(np.mean(ranks)), method not in view.bases
 
     return max((name for name in view.methods if any(name in s.scores for s in found)), key=merit)

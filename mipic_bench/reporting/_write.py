@@ -14,6 +14,7 @@ from mipic_bench.analysis.selection import Setting
 from mipic_bench.figures import _save
 from mipic_bench.figures._style import Style
 from mipic_bench.reporting import Block, Bullets, Drawn, Material, Picture, Prose, Shown, _page
+from mipic_bench.results import commit
 
 Pictures = dict[tuple[str, Setting | None], list[Picture]]
 _PARALLEL_FROM = 3  # settings: a process takes longer to start than one setting's figures to draw
@@ -40,7 +41,7 @@ class Filled:
 def write(material: Material, out: Path) -> Path:
     """Write all files of a report and return the path of its page."""
     for folder in ("tables", "figures"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        commit.make(out / folder)
     drawing = _start_drawing(material, out / "figures")
     parts = reporting.found()
     filled = {name: list(part().blocks(material)) for name, part in parts.items()}

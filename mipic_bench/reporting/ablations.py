@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mipic_bench.analysis.selection import Setting, pick, safe
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.analysis.tables import Column, Table
 from mipic_bench.reporting import Block, Drawn, Material, Section, Shown
 from mipic_bench.reporting._worth import bases
+from mipic_bench.results.folder import safe
 
 
 class Ablations(Section):

@@ -22,7 +22,7 @@ class Cost(Section):
         for setting in material.view.settings:
             yield Drawn("pareto", setting=setting)
             if told := _unlike_tasks(material.view, setting):
-                yield Prose(told)
+                yield Prose(told, setting=setting)
             table = _table(material.view, setting)
             if len(table.frame):
                 yield Shown(table, open=False, setting=setting)

@@ -1,23 +1,75 @@
-"""What was left out of the numbers, and why."""
+"""What was left out of the numbers, and what not every method has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
+from mipic_bench.analysis.quality import View
+from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.reporting import Block, Bullets, Material, Prose, Section
+from mipic_bench.reporting._worth import listed
 
 
 class LeftOut(Section):
-    """Missing cells, unequal seeds, older runs."""
+    """Missing cells and older runs; unequal seeds, families and budgets."""
 
     title = "Left out"
     order = 140
 
     def blocks(self, material: Material) -> Iterator[Block]:
         """One sentence per gap."""
-        notes = tuple(dict.fromkeys(material.view.notes))
+        view = material.view
+        uneven = tuple(sentence for setting in view.settings for sentence in _uneven(view, setting))
+        notes = tuple(dict.fromkeys(view.notes))
         if notes:
             yield Prose(
                 "Nothing below is averaged into a number of this report; methods are compared on what both have."
             )
             yield Bullets(notes)
-        else:
+        if uneven:
+            yield Prose(
+                "Not every method has the same; means are over what a method has, differences over what both have:"
+            )
+            yield Bullets(uneven)
+        if not notes and not uneven:
             yield Prose("Nothing: every method has every task at every seed and budget that others have.")
+
+
+def _uneven(view: View, setting: Setting) -> Iterator[str]:
+    """Say which methods have fewer seeds, families or budgets than others of a setting."""
+    scored = pick(view.estimates, setting)
+    there = [method for method in view.every_method if (scored["method"] == method).any()]
+    yield from _seeds(view, setting, scored, there)
+    families = set(pick(view.scores, setting)[["method", "family"]].astype(str).itertuples(index=False, name=None))
+    for family in view.families(setting):
+        if lacking := [method for method in there if (method, family) not in families]:
+            yield f"{setting.title}: {listed(lacking)} {_have(lacking)} no scores on {family}."
+    for precision, part in scored.groupby("precision", observed=True):
+        budgets = {method: _budgets(part[part["method"] == method]) for method in there}
+        every = frozenset().union(*budgets.values())
+        short: dict[int, list[str]] = {}
+        for method, own in budgets.items():
+            if own and own != every:
+                short.setdefault(len(every - own), []).append(method)
+        for count, methods in sorted(short.items()):
+            told = f"{count} of the {len(every)} (layer, dim) budgets that are scored in {precision}"
+            yield f"{setting.title}: {listed(methods)} {_have(methods)} no scores at {told}."
+
+
+def _seeds(view: View, setting: Setting, scored: pd.DataFrame, there: Sequence[str]) -> Iterator[str]:
+    most = scored.groupby("method", observed=True)["seeds"].max()
+    counts: dict[int, list[str]] = {}
+    for method in there:
+        if method not in view.untrained:
+            counts.setdefault(int(most[method]), []).append(method)
+    if len(counts) > 1:
+        told = "; ".join(f"{count} of {listed(methods)}" for count, methods in sorted(counts.items(), reverse=True))
+        yield f"{setting.title}: unequal numbers of seeds, {told}."
+
+
+def _budgets(part: pd.DataFrame) -> frozenset[tuple[int, int]]:
+    return frozenset(part[["layer", "dim"]].astype(int).itertuples(index=False, name=None))
+
+
+def _have(methods: Sequence[str]) -> str:
+    return "has" if len(methods) == 1 else "have"

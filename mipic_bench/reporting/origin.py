@@ -46,7 +46,7 @@ class Origin(Section):
 
 def _runs(view: View) -> Table:
     lines = []
-    for run, record in sorted(view.provenance.items()):
+    for run, record in sorted(view.every_record.items()):
         cell, versions = record.get("cell", {}), record.get("versions", {})
         lines.append(
             {"run": run, **{name: str(cell.get(name, "")) for name in ("method", "backbone", "corpus", "seed")}}
@@ -74,7 +74,7 @@ def _commands(view: View) -> Table:
     known = {run: rows for run, rows in view.given.groupby("run", observed=True)}
     lines = [
         {"run": run, "command": command}
-        for run, record in sorted(view.provenance.items())
+        for run, record in sorted(view.every_record.items())
         if run in known and record.get("recipe")
         for command in commands(record, known[run])
     ]

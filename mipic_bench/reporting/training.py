@@ -27,6 +27,7 @@ class Training(Section):
             yield Drawn("training_cost", setting=setting)
             costs = training_costs(material.view, setting)
             if len(costs):
+                memory = Column("memory_mb", "peak memory, MB", "integer")  # older runs did not measure it
                 columns = (
                     Column("method", "method"),
                     Column("seed", "seed"),
@@ -34,7 +35,7 @@ class Training(Section):
                     Column("seconds", "seconds", "number"),
                     Column("ms_per_step", "ms per step", "number"),
                     Column("pairs_per_second", "pairs per second", "number"),
-                    Column("peak_memory_mb", "peak memory, MB", "integer"),
+                    *((memory,) if costs[memory.key].notna().any() else ()),
                 )
                 title = f"Cost of every run: {setting.title}"
                 yield Shown(Table(f"training--{setting.slug}", title, costs, columns), open=False, setting=setting)

@@ -34,6 +34,7 @@ class Verdict(Section):
         for setting in view.settings:
             for dim in _dims(view, setting):
                 yield Live(_card(view, setting, dim), setting=setting)
+            yield from _on_dev(view, setting)
             yield from _not_alike(view, setting)
             yield from _tables(view, setting, _dims(view, setting))
             yield from worth(view, setting)
@@ -67,7 +68,27 @@ def _compared(found: Sequence[Standing]) -> set[str]:
 
 
 def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
-    """How sure the choice is, in a few words and in a sentence: against whom it stands, and against whom it does not."""
+    """How sure the choice is, in a few words and in a sentence: against whom it stands, and against whom it does not.
+
+    Methods are compared in the families where both were scored; who was not scored in one is said.
+    """
+    shared = [standing for standing in found if best in standing.scores and len(standing.scores) > 1]
+    if not shared:
+        brief, sure = UNKNOWN, f"it cannot be told. No other method was scored on a family that {best} was scored on."
+    else:
+        brief, sure = _against(shared, best)
+    return brief, " ".join([sure, *_absences(found)])
+
+
+def _absences(found: Sequence[Standing]) -> Iterator[str]:
+    """One sentence per family in which a method of another family was not scored."""
+    for standing in found:
+        if absent := sorted(_compared(found) - set(standing.scores)):
+            yield f"{listed(absent)} {'was' if len(absent) == 1 else 'were'} not scored on {standing.family}."
+
+
+def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
+    """How sure the choice is over families in which it and another method were scored."""
     families = len(found)
     if all(not standing.behind and not standing.tied for standing in found):
         leads = (
@@ -84,7 +105,8 @@ def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
             "depends on the family",
             f"it depends on the task. On {len(found) - len(lost)} of {_families(families)} no method is known to be better, but {better}.",
         )
-    rivals = [name for name in found[0].scores if name != best and all(s.may_be_best(name) for s in found)]
+    others = dict.fromkeys(name for standing in found for name in standing.scores if name != best)
+    rivals = [name for name in others if not any(name in standing.behind for standing in found)]
     if rivals:
         where = "the family" if families == 1 else f"any of the {families} families"
         return f"not distinguishable from {listed(rivals)}", (
@@ -134,6 +156,18 @@ def _line(standing: Standing) -> str:
     if standing.unknown:
         text += f"; cannot be told from {listed(standing.unknown)} (no interval with one seed)"
     return text + "."
+
+
+def _on_dev(view: View, setting: Setting) -> Iterator[Block]:
+    """Say which scores are of a split that methods may have been chosen on."""
+    splits = pick(view.counted, setting)[["task", "split"]].drop_duplicates().astype(str)
+    for split in sorted(set(splits["split"]) - {"test"}):
+        tasks = sorted(splits.loc[splits["split"] == split, "task"])
+        what = "Every task" if len(tasks) == splits["task"].nunique() else listed(tasks)
+        yield Prose(
+            f"{what} {'is' if len(tasks) == 1 or what == 'Every task' else 'are'} scored on {split}, not on test.",
+            setting=setting,
+        )
 
 
 def _not_alike(view: View, setting: Setting) -> Iterator[Block]:

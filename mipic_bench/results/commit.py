@@ -19,6 +19,18 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def make(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        UserError: something else has its name, or the disk does not take it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _told(folder, error) from error
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a machine that is switched off, finds the old content or the new, never a part.
 

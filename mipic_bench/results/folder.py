@@ -75,8 +75,8 @@ def run_name(method: str, backbone: str, corpus: str, seed: int | str, key: str)
     An empty corpus is called `none` and an empty seed 0. Signs that a file name cannot hold everywhere become `_`; a
     name changed or cut so gets six hexadecimal digits of its own, so that two names never meet in one file.
     """
-    parts = [_safe(part) for part in (method, backbone, corpus or "none")]
-    tail = [f"s{seed if seed != '' else 0}", _safe(key)]
+    parts = [safe(part) for part in (method, backbone, corpus or "none")]
+    tail = [f"s{seed if seed != '' else 0}", safe(key)]
     if len(name := "--".join(parts + tail)) <= _LONGEST_NAME:
         return name
     return "--".join([*(_cut(part) for part in parts), *tail])
@@ -260,7 +260,8 @@ def _in_force(pack: Run, loose: Run) -> pd.DataFrame:
     return pack.rows[np.array([unit not in anew for unit in of], dtype=bool)]
 
 
-def _safe(part: str) -> str:
+def safe(part: str) -> str:
+    """Return a name as a part of a file name, on every system: other signs become `_`, and six digits of its own follow."""
     clean = _UNSAFE.sub("_", part)
     return clean if clean == part else f"{clean}~{_own_digits(part)}"
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from mipic_bench.errors import UserError
 from mipic_bench.results import commit
-from mipic_bench.results.rows import Run, problems, typed
+from mipic_bench.results.rows import Run, covers, problems, typed
 
 FORMAT = 1
 
@@ -70,7 +70,8 @@ def read(path: Path) -> dict[str, Run]:
 def read_all(results: Path) -> tuple[dict[str, Run], list[UserError]]:
     """Return the runs of every packed file of a results folder by name, and what was found broken and left out.
 
-    A run that is in two of them with different rows is taken from the first by file name, and told.
+    A run that is in two of them with different rows is taken from the one that has every number of the other, else from
+    the first by file name, and told.
     """
     runs: dict[str, Run] = {}
     found: list[UserError] = []
@@ -81,8 +82,11 @@ def read_all(results: Path) -> tuple[dict[str, Run], list[UserError]]:
             found.append(problem)
             continue
         twice = [name for name in more if name in runs and not more[name].rows.equals(runs[name].rows)]
+        fuller = [name for name in twice if not covers(runs[name].rows, more[name].rows)]
+        fuller = [name for name in fuller if covers(more[name].rows, runs[name].rows)]
         for name in twice:
             what = f"the run {name} differs from the one in an earlier packed file"
-            found.append(UserError(str(path), what, "the earlier one was taken; delete one of the two files"))
-        runs = more | runs
+            taken = "this one was taken, which has more numbers" if name in fuller else "the earlier one was taken"
+            found.append(UserError(str(path), what, f"{taken}; delete one of the two files"))
+        runs = more | runs | {name: more[name] for name in fuller}
     return runs, found

@@ -1,9 +1,7 @@
-"""What a number was made with: versions, commit, device, memory. No paths, no names of machines or people."""
+"""What a number was made with: versions, commit, device. No paths, no names of machines or people."""
 
 import platform
-import resource
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -59,12 +57,6 @@ def device(name: str) -> dict[str, Any]:
     elif (capabilities := torch.cpu.get_capabilities()).get("cpu_name"):
         described["processor"] = capabilities["cpu_name"]
     return described
-
-
-def peak_memory_mb() -> float:
-    """Return the largest resident memory this process has had so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def now() -> str:

@@ -107,7 +107,7 @@ def together(trainings: Sequence[dict[str, Any]], widths: Sequence[int | None]) 
         "steps": done,
         "seconds": seconds,
         "pairs_per_second": pairs / seconds if seconds else 0.0,
-        "peak_memory_mb": max(training["peak_memory_mb"] for training in trainings),
+        "memory_mb": max((size for training in trainings if (size := training["memory_mb"])), default=None),
         "weights": "one model per width",
         "weights_by_dim": {str(width): training["weights"] for training, width in zip(trainings, widths, strict=True)},
         "history": history,

@@ -17,13 +17,13 @@ from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import failures
 from mipic_bench.results import folder as results
 from mipic_bench.results.rows import IDENTITY, typed, union
-from mipic_bench.running import environment, views
+from mipic_bench.running import views
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.record import Scored, joined, record_of, together
 from mipic_bench.running.stopping import STOP
 from mipic_bench.running.views import View
 from mipic_bench.tasks import Fold
-from mipic_bench.training import checkpoint, trainer
+from mipic_bench.training import checkpoint, memory, trainer
 from mipic_bench.training.accelerating import accelerator, logged
 
 
@@ -165,13 +165,14 @@ def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, r
         backbone.model.load_state_dict(backbones.load(str(place), **head["readout"]).model.state_dict())
         reporter.say(f"{cell.run}: not trained again, its weights were kept")
         return dict(head["training"])
+    most_memory = memory.watched(request.device)
     history = _train(cell, backbone, request, inputs, reporter)
     training = {
         "steps": history.steps,
         "seconds": history.seconds,
         "pairs_per_second": history.pairs / history.seconds if history.seconds else 0.0,
-        "peak_memory_mb": environment.peak_memory_mb(),
-        "weights": checkpoint.weights_digest(backbone.model),
+        "memory_mb": most_memory(),
+        "weights": checkpoint.state_digest(backbone.model),
         "history": history.entries,
     }
     if request.keep_checkpoints:
@@ -215,17 +216,19 @@ def _score(
             scorer = official.scorer(fold)
             try:
                 scores: list[Score] = []
+                notes: list[str] = []
                 for view in read:
                     own = request.prompts.view(view.embeddings, fold, views.texts_of(fold, request))
                     for layers, precisions in request.budgets(cell.layers):
                         scores += scorer.score(fold, own, layers, view.dims, precisions, request.protocol)
+                        notes += scorer.notes
             except Exception as error:
                 wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")
                 wrapped.__cause__ = error
                 errors.append(wrapped)
                 continue
-            notes = (*scorer.notes, *request.prompts.notes(fold))
-            yield Scored(fold, scores, perf_counter() - start, notes)
+            told = tuple(dict.fromkeys([*notes, *request.prompts.notes(fold)]))
+            yield Scored(fold, scores, perf_counter() - start, told)
             update(done, len(folds), fold.data.name)
             STOP.check()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from mipic_bench.encoding.embed import Embeddings, encode
 from mipic_bench.encoding.vectors import Kept
 from mipic_bench.evaluators import _official as official
 from mipic_bench.planning.request import Cell, Inputs, Request
-from mipic_bench.posthoc import Fitted, Transform, keep, kept
+from mipic_bench.posthoc import Fitted, Transform, keep, kept, place
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.stopping import STOP
 from mipic_bench.shapes import served
@@ -54,21 +53,16 @@ def _fitted(
     cell: Cell, transform: Transform, backbone: Backbone, request: Request, inputs: Inputs, reporter: Reporter
 ) -> dict[int, Fitted]:
     """Return the cell's transform at every layer: as an earlier run kept it, else fitted now, and kept if that is asked for."""
-    place, weights = kept_transform(request.results, cell.folder), checkpoint.weights_digest(backbone.model)
-    found = kept(place, transform, weights)
+    file, weights = place(request.results / checkpoint.KEPT / cell.folder), checkpoint.state_digest(backbone.model)
+    found = kept(file, transform, weights)
     if layers := tuple(layer for layer in cell.layers if layer not in found):
         seed = cell.seed or 0
         own = sample(inputs.corpus(cell.corpus_asked).columns["anchor"], transform.texts, seed)
         vectors = _encode(replace(cell, layers=layers), backbone, own, request, reporter)
         found |= fit(transform, vectors, cell.recipe.nesting.dims, seed)
         if request.keep_checkpoints:
-            keep(place, found, weights)
+            keep(file, found, weights)
     return {layer: found[layer] for layer in cell.layers}
-
-
-def kept_transform(results: Path, run: str) -> Path:
-    """Return where a run's fitted transform is kept."""
-    return results / checkpoint.KEPT / f"{run}--posthoc.safetensors"
 
 
 def texts_of(fold: Fold, request: Request) -> Iterator[str]:
@@ -101,7 +95,7 @@ def _kept_vectors(backbone: Backbone, max_length: int, request: Request, reporte
     return Kept.of(
         request.results,
         reporter.say,
-        weights=checkpoint.weights_digest(backbone.model),
+        weights=checkpoint.state_digest(backbone.model),
         backbone=backbone.weights_digest,
         tokenizer=backbone.tokenizer_digest,
         readout=vars(backbone.readout),

@@ -261,7 +261,7 @@ def kept(folder: Path) -> dict[str, Any] | None:
     return head if whole and head["sha256"] and head.get("format") == FORMAT else None
 
 
-def weights_digest(model: torch.nn.Module) -> str:
+def state_digest(model: torch.nn.Module) -> str:
     """Return the sha256 over names, shapes and bytes of a model's weights in memory."""
     total = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
