@@ -41,6 +41,12 @@ def test_it_changes_no_bit_of_the_training(method, accumulation):
         assert sum(entry["shares"].values()) == pytest.approx(1)
 
 
+def test_a_term_that_is_a_constant_pulls_at_nothing(tmp_path):
+    resolved = on_tiny(catalog()["mipic"].set("terms.chain.chain", [[64, 4]]))
+    history = trainer.train(backbones.load("tiny"), resolved, corpus(), 0, Accelerator(cpu=True), diagnostics=True)
+    assert {entry["shares"]["chain"] for entry in history.entries} == {0.0}
+
+
 def test_it_is_the_norm_that_each_term_alone_would_leave_behind():
     backbone = backbones.load("tiny")
     resolved = on_tiny(catalog()["mipic"])

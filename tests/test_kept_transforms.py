@@ -45,7 +45,7 @@ def fits(monkeypatch):
 
 def asked(tmp_path, method, **changes):
     methods = tuple(find([method], QUICK.get(METHODS[method], ())))
-    return replace(request(write_data(tmp_path / "data").parent), methods=methods, layers=(3,), **changes)
+    return replace(request(write_data(tmp_path / "data", rows=72).parent), methods=methods, layers=(3,), **changes)
 
 
 @pytest.mark.parametrize("name", transforms())

@@ -4,8 +4,10 @@ import pytest
 
 from mipic_bench.errors import UserError
 from mipic_bench.planning.parsing import pieces
+from mipic_bench.posthoc import transforms
 from mipic_bench.recipes.methods import catalog, find, parse_change
 from mipic_bench.recipes.recipe import resolve
+from mipic_bench.recipes.schema import Training
 from mipic_bench.shapes import Shape
 
 
@@ -67,10 +69,32 @@ def test_a_name_whose_value_cannot_be_read_is_refused(name):
 
 
 def test_values_of_training_and_of_a_transform_too():
-    [batch], [warm] = find(["mrl-batch_size=8"]), find(["pivot-temperature=0.3"])
+    [batch], [warm], [own] = find(["mrl-batch_size=8"]), find(["pivot-posthoc.temperature=0.3"]), find(["smec-k=3"])
     assert resolve(batch, Shape(6, 384), "").training.batch_size == 8
     assert resolve(warm, Shape(6, 384), "").posthoc.temperature == 0.3
-    assert (batch.method, warm.method) == ("mrl-batch_size=8", "pivot-temperature=0.3")
+    assert resolve(own, Shape(6, 384), "").posthoc.k == 3
+    assert (batch.method, warm.method) == ("mrl-batch_size=8", "pivot-posthoc.temperature=0.3")
+
+
+def settable(recipe):
+    """Every dotted key of a recipe, as `--set` takes them."""
+    for name in recipe.raw.get("terms", {}):
+        yield from (f"terms.{name}.{key}" for key in ("weight", "temperature", "steps"))
+    yield from ("temperature", "alpha", "dims", "terms.more.term", "terms.more.weight")
+    yield from (f"training.{key}" for key in Training.model_fields)
+    yield from ("posthoc.transform", *(f"posthoc.{key}" for one in transforms().values() for key in one.model_fields))
+
+
+@pytest.mark.parametrize("base", [name for name, recipe in catalog().items() if not recipe.ablation])
+def test_a_name_stands_for_one_key_whatever_other_tables_call_theirs(base):
+    recipe = catalog()[base]
+    changed = {key: recipe.set(key, 3) for key in settable(recipe)}
+    assert len({one.method for one in changed.values()}) == len(changed)
+    for one in changed.values():
+        [again] = find([one.method])
+        assert (again.method, again.raw) == (one.method, one.raw)
+        [twice] = find([one.set("posthoc.batch_size", 4).method])
+        assert twice.raw == one.set("posthoc.batch_size", 4).raw
 
 
 def test_a_shipped_swept_value_and_the_same_value_asked_for_are_one_method():
@@ -95,7 +119,7 @@ def test_a_file_of_ones_own(tmp_path):
 def test_changes_are_toml_and_name_the_method():
     assert names("mrl", "full", changes=("terms.mrl.sampled_dims = 1",)) == [
         "mrl-mrl.sampled_dims=1",
-        "full-mrl.sampled_dims=1",
+        "full-terms.mrl.sampled_dims=1",  # it has no term of that name
     ]
     assert names("mrl", changes=("dims = [16, 384]", "training.epochs = 1")) == ["mrl-dims=[16,384]-epochs=1"]
     assert parse_change('terms.a = { weight = 0.5, term = "sdr" }') == [

@@ -82,6 +82,24 @@ def test_overlays_apply_in_order_backbone_ablation_command_line_set(mine):
     assert resolve(named, SHAPE, "", {"epochs": 7, "batch_size": 8}).training.epochs == 3
 
 
+def test_pairs_listed_for_a_backbone_are_of_its_own_widths():
+    """With other widths, and in ablations of the chain, the chain that stands there is the one that is changed."""
+    shape, backbone = Shape(12, 768), "bert-base"
+    of = {
+        name: resolve(catalog()[name], shape, backbone)
+        for name in ("mipic", "mipic-chain-short", "mipic-chain-fixed-dim")
+    }
+    whole = of["mipic"].terms["chain"].chain
+    assert of["mipic-chain-short"].terms["chain"].chain == (whole[0], whole[-1])
+    assert of["mipic-chain-fixed-dim"].terms["chain"].chain == tuple((768, layer) for _, layer in whole)
+    few = catalog()["mipic"].set("dims", [64, 256, 768])
+    found = resolve(few, shape, backbone)
+    assert {dim for dim, _ in found.terms["chain"].chain} == {64, 256, 768}
+    assert found.terms["attention"].layer_set == of["mipic"].terms["attention"].layer_set
+    sizes = resolve(catalog()["starbucks"].set("dims", [64, 256, 768]), shape, backbone).terms["sizes"].sizes
+    assert sizes == ((64, 4), (256, 8), (768, 12))
+
+
 def test_a_weight_of_zero_takes_the_term_away_and_alpha_mixes(mine):
     assert list(resolve(mine["mine-no-chain"], SHAPE, "").terms) == ["mrl"]
     assert list(resolve(mine["mine-alpha=1"], SHAPE, "").terms) == ["mrl"]

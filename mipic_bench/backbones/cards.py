@@ -52,7 +52,7 @@ def card(name: str, *, pooling: str | None = None, offline: bool = False, verify
         return {**vars(built.shape), "dropout": built.has_dropout, "causal": built.causal, "normed": norm}
 
     layers = located.entry.layers if located.entry is not None else None
-    facts = digests.remembered(f"facts {metadata.version('transformers')} {layers}", config, found)
+    facts = digests.remembered(f"facts {metadata.version('transformers')} {layers}", config, found, verify)
     return Card(
         located.name,
         Shape(facts["depth"], facts["width"]),

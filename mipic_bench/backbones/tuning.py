@@ -45,7 +45,7 @@ def add_lora(backbone: "Backbone", rank: int = 16, alpha: float = 32.0, dropout:
         The number of trainable weights.
 
     Raises:
-        UserError: peft is not installed.
+        UserError: peft is not installed, or the blocks have no `nn.Linear` (GPT-2's maps are of another class).
     """
     try:
         peft: Any = import_module("peft")
@@ -54,6 +54,9 @@ def add_lora(backbone: "Backbone", rank: int = 16, alpha: float = 32.0, dropout:
     path = backbone.architecture.blocks
     linear = [name for name, module in backbone.model.named_modules() if isinstance(module, torch.nn.Linear)]
     targets = [name for name in linear if name.startswith(f"{path}.")]
+    if not targets:
+        what = f"the blocks of {backbone.name} hold no linear map that adapters could stand beside"
+        raise UserError("lora", what, "train all weights: leave lora out")
     with torch.random.fork_rng(devices=[]):  # peft draws from the global generator, which is not ours to move
         torch.random.manual_seed(seed)
         peft.inject_adapter_in_model(

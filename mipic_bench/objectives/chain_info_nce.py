@@ -1,5 +1,6 @@
 """PIC: each shallow, narrow checkpoint predicts the next deeper, wider one."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -18,7 +19,8 @@ else:
     torch = lazy("torch")
 
 Checkpoint = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-ChainRule = Literal["default", "ends", "fixed-dim", "fixed-layer", "thirds"]
+ChainRule = Literal["default", "thirds"]
+Steps = Literal["all", "ends", "fixed-dim", "fixed-layer"]
 
 
 def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: float) -> "torch.Tensor":
@@ -42,21 +44,30 @@ def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: 
 def ruled_chain(rule: str, nesting: Nesting) -> tuple[tuple[int, int], ...]:
     """Return the checkpoints (dim, layer) of a rule.
 
-    "default": the widest widths against layers spread to the last. Of these, "ends" keeps the first and the last, "fixed-dim" puts
-    every one at full width (depth alone), "fixed-layer" at the last layer (width alone). "thirds": narrowest, middle and widest width
-    at the blocks before one, two and three thirds of the depth, as in MIPIC's BERT and TinyBERT notebooks.
+    "default": the widest widths against layers spread to the last. "thirds": narrowest, middle and widest width at the blocks
+    before one, two and three thirds of the depth, as in MIPIC's BERT and TinyBERT notebooks.
     """
     depth, dims = nesting.shape.depth, nesting.dims
-    chain = default_chain(depth, dims)
-    if rule == "thirds":
-        chosen = (dims[0], dims[len(dims) // 2], dims[-1])
-        chain = tuple((dim, max(1, third * depth // 3 - 1)) for third, dim in enumerate(chosen, start=1))
-    elif rule == "ends":
-        chain = (chain[0], chain[-1])
-    elif rule == "fixed-dim":
-        chain = tuple((nesting.shape.width, layer) for _, layer in chain)
-    elif rule == "fixed-layer":
-        chain = tuple((dim, depth) for dim, _ in chain)
+    if rule == "default":
+        return default_chain(depth, dims)
+    chosen = (dims[0], dims[len(dims) // 2], dims[-1])
+    chain = ((dim, max(1, third * depth // 3 - 1)) for third, dim in enumerate(chosen, start=1))
+    return tuple(dict.fromkeys(chain))
+
+
+def stepped(chain: Sequence[tuple[int, int]], steps: Steps, shape: Shape) -> tuple[tuple[int, int], ...]:
+    """Return what is kept of a chain: "all", its "ends", or each step at one width or layer, so that one of both rises alone.
+
+    "fixed-dim" puts every checkpoint at full width (depth alone), "fixed-layer" at the last layer (width alone).
+    """
+    if steps == "all":
+        return tuple(chain)
+    if steps == "ends":
+        chain = (*chain[:1], *chain[-1:])
+    elif steps == "fixed-dim":
+        chain = [(shape.width, layer) for _, layer in chain]
+    elif steps == "fixed-layer":
+        chain = [(dim, shape.depth) for dim, _ in chain]
     return tuple(dict.fromkeys(chain))
 
 
@@ -86,6 +97,7 @@ class ChainInfoNCE(Term):
     )
 
     chain: ChainRule | tuple[Checkpoint, ...] = "default"
+    steps: Annotated[Steps, Field(exclude=True)] = "all"  # resolved into the chain, which alone decides the training
     detach: bool = True
     reduction: Reduction = "sum"
 
@@ -93,11 +105,12 @@ class ChainInfoNCE(Term):
         """See `Term.resolved`: the checkpoints as numbers."""
         chain = self.checkpoints(nesting)
         check_rising("chain", chain, nesting.shape)
-        return super().resolved(nesting).model_copy(update={"chain": chain})
+        return super().resolved(nesting).model_copy(update={"chain": chain, "steps": "all"})
 
     def checkpoints(self, nesting: Nesting) -> tuple[tuple[int, int], ...]:
         """Return (dim, layer) of each checkpoint, in order."""
-        return ruled_chain(self.chain, nesting) if isinstance(self.chain, str) else self.chain
+        chain = ruled_chain(self.chain, nesting) if isinstance(self.chain, str) else self.chain
+        return stepped(chain, self.steps, nesting.shape)
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
         """See `Term.layers`."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
+from mipic_bench.errors import UserError
 from mipic_bench.objectives._task import nested_cosines
 from mipic_bench.objectives._term import Nesting, Positive, Term, Weight
 from mipic_bench.registry import lazy
@@ -46,7 +47,9 @@ def distortion(
     Returns:
         (len(dims),) in float32 (float64 for float64 input).
     """
-    reference = teacher.detach() if past is None else torch.cat([teacher.detach(), _second(past_teacher, past)])
+    reference = teacher.detach()
+    if past is not None:
+        reference = torch.cat([reference, past if past_teacher is None else past_teacher])
     candidates = student if past is None else torch.cat([student, past.to(student.dtype)])
     seen = nested_cosines(teacher.detach(), reference.to(teacher.dtype), (teacher.shape[1],)) / teacher_temperature
     found = nested_cosines(student, candidates, dims) / temperatures.view(-1, 1, 1)
@@ -57,10 +60,6 @@ def distortion(
         return _kl(log_q, log_p)
     middle = torch.logaddexp(log_p, log_q) - math.log(2)
     return (_kl(log_p, middle) + _kl(log_q, middle)) / 2
-
-
-def _second(first: "torch.Tensor | None", otherwise: "torch.Tensor") -> "torch.Tensor":
-    return otherwise if first is None else first
 
 
 def _others(scores: "torch.Tensor") -> "torch.Tensor":
@@ -97,6 +96,17 @@ class SDR(Term):
     def needs_teacher(self) -> bool:
         """See `Term.needs_teacher`."""
         return self.teacher == "frozen"
+
+    def resolved(self, nesting: Nesting) -> "SDR":
+        """See `Term.resolved`; the temperatures start within the range that they are kept in."""
+        found = super().resolved(nesting)
+        assert found.temperature is not None
+        if not LOW <= found.temperature <= HIGH:
+            what = (
+                f"{found.temperature:g} is outside {LOW:g} to {HIGH:g}, where the temperatures of the prefixes are kept"
+            )
+            raise UserError("temperature", what, f"use {LOW:g} to {HIGH:g}; teacher_temperature is free")
+        return found
 
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
         """See `Term.layers`: the last one."""

@@ -23,13 +23,13 @@ def similarity_gap(student: "torch.Tensor", teacher: "torch.Tensor", dims: Seque
         student: (batch, dim). teacher: (batch, any width). dims: rising widths.
 
     Returns:
-        (len(dims),) in float32 (float64 for float64 input).
+        (len(dims),) in float32 (float64 for float64 input); 0 for one row, which has no pair.
     """
     teacher = teacher.detach()
     aim = nested_cosines(teacher, teacher, (teacher.shape[1],))
     gap = (nested_cosines(student, student, dims) - aim).square()
     others = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
-    return gap[:, others].mean(1)
+    return gap[:, others].sum(1) / max(int(others.sum()), 1)
 
 
 class SimilarityDistillation(Term):

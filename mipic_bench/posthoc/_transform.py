@@ -49,7 +49,9 @@ class Transform(BaseModel, ABC):
     version: ClassVar[int] = 1
     random: ClassVar[bool] = True  # whether another seed gives another fit; a method of nothing else then has seeds
 
-    texts: Annotated[int, Field(ge=2)] = 20_000  # at most so many training texts are fitted on, drawn at random
+    texts: Annotated[int, Field(ge=2)] = (
+        20_000  # at most so many training texts (of pairs, anchors) are fitted on, drawn at random
+    )
 
     @abstractmethod
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> Fitted:

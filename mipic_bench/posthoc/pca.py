@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mipic_bench.errors import UserError
 from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
 
 
@@ -22,7 +23,14 @@ class PCA(Transform):
     whiten: bool = False  # every component to variance 1
 
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> LinearMap:
-        """See `Transform.fit`; float64 inside, each component's largest loading positive."""
+        """See `Transform.fit`; float64 inside, each component's largest loading positive.
+
+        Raises:
+            UserError: whitening with no more texts than coordinates: directions that no text told apart would be blown up.
+        """
+        if self.whiten and len(vectors) <= vectors.shape[1]:
+            what = f"whitening {vectors.shape[1]} coordinates needs more training texts than that, {len(vectors)} were given"
+            raise UserError("posthoc.whiten", what, "train on a larger corpus, or leave whitening out")
         data = vectors.astype(np.float64)
         mean = data.mean(0) if self.center else np.zeros(data.shape[1])
         data -= mean
@@ -31,6 +39,6 @@ class PCA(Transform):
         largest = np.abs(components).argmax(0)
         components = components * np.sign(components[largest, np.arange(len(largest))])
         if self.whiten:
-            # directions in which few training vectors leave no variance are not blown up
+            # a coordinate that is always the same stays small
             components = components / np.sqrt(np.maximum(variances, 1e-6 * variances[0]))
         return LinearMap(mean.astype(np.float32), components.astype(np.float32))

@@ -99,10 +99,11 @@ class SMEC(Transform):
         "SMEC, arXiv 2510.12474 (EMNLP 2025): SMRL, ADS and S-XBM, unsupervised. Ours, for the paper's text was not at hand: the "
         "straight-through gates, the start at the identity, k, memory, iterations, rates. Not had: its supervised ranking loss"
     )
+    version: ClassVar[int] = 2  # 2: a text does not meet itself in the memory
     fitted: ClassVar[type[Fitted]] = Compressed
 
     k: Count = 10
-    memory: Count = 1024  # embeddings of earlier batches
+    memory: Count = 1024  # other texts that neighbors are looked up among; fewer where the corpus is small
     iterations: Count = 500  # of each stage
     learning_rate: Positive = 1e-3
     gate_rate: Positive = 3e-2  # of the logits that choose coordinates
@@ -136,11 +137,12 @@ class SMEC(Transform):
         logits = torch.linspace(1e-3, 0, width).requires_grad_()
         groups = [{"params": [weight], "lr": self.learning_rate}, {"params": [logits], "lr": self.gate_rate}]
         optimizer = torch.optim.Adam(groups)
-        order = torch.randint(len(frozen), (self.memory + self.iterations * self.batch_size,), generator=generator)
+        batch = min(self.batch_size, len(frozen) // 2)
         losses = []
         for step in range(self.iterations):
-            start = self.memory + step * self.batch_size
-            now, past = order[start : start + self.batch_size], order[start - self.memory : start]
+            # no text twice: one that meets itself, or a copy in the memory, learns nothing from its nearest
+            drawn = torch.randperm(len(frozen), generator=generator)[: batch + self.memory]
+            now, past = drawn[:batch], drawn[batch:]
             kept, gates = torch.arange(narrow), torch.ones(narrow)
             if self.choose_dims:
                 noise = -torch.log(-torch.log(torch.rand(width, generator=generator).clamp(1e-9, 1 - 1e-7)))

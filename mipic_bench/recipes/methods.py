@@ -10,9 +10,8 @@ from typing import Any
 
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.paths import shipped
-from mipic_bench.posthoc import transforms
-from mipic_bench.recipes.recipe import Recipe, variants
-from mipic_bench.recipes.schema import Training, flat
+from mipic_bench.recipes.recipe import Recipe, full_key, variants
+from mipic_bench.recipes.schema import flat
 
 _KEY = re.compile(r"\w[\w.]*")
 
@@ -83,7 +82,7 @@ def _swept(spec: str, known: Mapping[str, Recipe]) -> Recipe:
         method, key = head[:cut], head[cut + 1 :]
         if (method in known or "=" in method) and _KEY.fullmatch(key):
             base = known[method] if method in known else _swept(method, known)
-            return base.set(_full_key(base, key), _value(text, spec))
+            return base.set(full_key(base, key), _value(text, spec))
     raise unknown("method", spec, known, "--method")
 
 
@@ -97,14 +96,3 @@ def _value(text: str, spec: str) -> Any:
         if text.isidentifier():
             return text
     raise UserError("--method", f"'{text}' in '{spec}' is no value", "write mipic-alpha=0.5 or mrl-dims=[16,32]")
-
-
-def _full_key(recipe: Recipe, short: str) -> str:
-    """Return the dotted key that a swept value's name shortens: attention.temperature -> terms.attention.temperature."""
-    head = short.partition(".")[0]
-    if head in recipe.raw.get("terms", {}):
-        return f"terms.{short}"
-    if head in Training.model_fields:
-        return f"training.{short}"
-    transform = transforms().get(recipe.raw.get("posthoc", {}).get("transform", ""))
-    return f"posthoc.{short}" if transform is not None and head in transform.model_fields else short

@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 
+_TABLES = ("terms", "training", "posthoc")
+
+
 class RecipeFile(BaseModel):
     """The keys of a recipe file."""
 
@@ -104,8 +107,12 @@ class Recipe:
         return raw
 
     def set(self, key: str, value: Any) -> "Recipe":
-        """Return the recipe with one dotted key changed; the method's name says so, and `methods.find` reads it back."""
-        short = key.removeprefix("terms.").removeprefix("training.").removeprefix("posthoc.")
+        """Return the recipe with one dotted key changed; the method's name says so, and `methods.find` reads it back.
+
+        The name has the key without its table where that is enough to find it.
+        """
+        head, _, rest = key.partition(".")
+        short = rest if head in _TABLES and full_key(self, rest) == key else key
         suffix = f"{short}={_plain(value)}"
         overlay: Raw = value
         for part in reversed(key.split(".")):
@@ -216,7 +223,10 @@ def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None =
     """
     raw = dict(recipe.body)
     options = {"training": overrides or {}}
-    for overlay in (recipe.backbones.get(backbone, {}), *recipe.overlays, options, *recipe.values):
+    known = recipe.backbones.get(backbone, {})
+    if any("dims" in overlay for overlay in (*recipe.overlays, *recipe.values)):
+        known = _without_pairs(known)
+    for overlay in (known, *recipe.overlays, options, *recipe.values):
         raw = merged(raw, overlay)
     file = validated(RecipeFile, raw, recipe.method)
     training = validated(Training, file.training, f"{recipe.method}: training")
@@ -237,6 +247,15 @@ def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None =
     alone = {dim: replace(nesting, dims=(dim,)) for dim in nesting.dims}
     per_dim = {dim: replace(resolved, nesting=n, terms=_terms(recipe.method, file, n)) for dim, n in alone.items()}
     return replace(resolved, per_dim=per_dim)
+
+
+def _without_pairs(overlay: Raw) -> Raw:
+    """Leave out the (dim, layer) pairs that a recipe lists for a backbone: they are of its own widths, not of those set."""
+    return {
+        key: _without_pairs(value) if isinstance(value, dict) else value
+        for key, value in overlay.items()
+        if not (isinstance(value, list) and any(isinstance(item, list) for item in value))
+    }
 
 
 def _terms(method: str, file: RecipeFile, nesting: Nesting) -> dict[str, Term]:
@@ -301,6 +320,22 @@ def _dims(method: str, dims: Literal["default", "full"] | Dims, shape: Shape) ->
         what = f"width {dims[-1] if dims else 'none'} is above the backbone's width {shape.width}"
         raise UserError(f"{method}: dims", what, f"use widths of 1..{shape.width}")
     return tuple(dims)
+
+
+def full_key(recipe: Recipe, short: str) -> str:
+    """Return the dotted key that a method's name shortens: attention.temperature -> terms.attention.temperature.
+
+    The first that knows the key: the terms of the recipe, the recipe itself, the training settings, its transform.
+    """
+    head = short.partition(".")[0]
+    if head in recipe.raw.get("terms", {}):
+        return f"terms.{short}"
+    if head in RecipeFile.model_fields:
+        return short
+    if head in Training.model_fields:
+        return f"training.{short}"
+    transform = transforms().get(recipe.raw.get("posthoc", {}).get("transform", ""))
+    return f"posthoc.{short}" if transform is not None and head in transform.model_fields else short
 
 
 def merged(base: Raw, overlay: Raw) -> Raw:

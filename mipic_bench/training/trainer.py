@@ -205,6 +205,9 @@ def gradient_norms(
     """
     norms = {}
     for name, value in values.items():
+        if not value.requires_grad:  # a constant, such as a chain of one checkpoint
+            norms[name] = 0.0
+            continue
         weighted = terms[name].weight * value
         found = torch.autograd.grad(weighted, parameters, retain_graph=True, allow_unused=True)
         norms[name] = float(torch.nn.utils.get_total_norm([gradient for gradient in found if gradient is not None]))

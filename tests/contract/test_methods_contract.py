@@ -125,10 +125,10 @@ def test_it_trains_on_pairs_triplets_and_scored_pairs(name):
 def test_a_transform_fits_and_serves_every_width(name):
     resolved = resolve(NAMED[name], Shape(4, 64), "")
     quick = {"iterations": 3} if "iterations" in type(resolved.posthoc).model_fields else {}
-    vectors = np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)
+    vectors = np.random.default_rng(0).standard_normal((80, 64)).astype(np.float32)
     with one_thread():
         fitted = resolved.posthoc.model_copy(update=quick).fit(vectors, resolved.nesting.dims, 0)
-    assert all(fitted.at(vectors, dim).shape == (40, dim) for dim in (2, 5, 8, 64))
+    assert all(fitted.at(vectors, dim).shape == (80, dim) for dim in (2, 5, 8, 64))
 
 
 @pytest.mark.parametrize("name", [recipe.method for recipe in NAMED.values() if not recipe.ablation])

@@ -12,9 +12,17 @@ from mipic_bench.shapes import Shape, default_dims
 
 
 @pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("rule", ["default", "ends", "fixed-dim", "fixed-layer", "thirds", ((2, 1), (2, 3), (12, 4))])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        *({"steps": steps} for steps in ("ends", "fixed-dim", "fixed-layer")),
+        {"chain": "thirds"},
+        {"chain": ((2, 1), (2, 3), (12, 4))},
+    ],
+)
 def test_the_term_is_the_sum_of_its_links(rule, detach):
-    given, own = layers(), term("chain_info_nce", chain=rule, detach=detach)
+    given, own = layers(), term("chain_info_nce", detach=detach, **rule)
     trained = heads(own)
     expected = torch.zeros((), dtype=torch.float64)
     for phi, ((dim, layer), (next_dim, next_layer)) in zip(trained, pairwise(own.chain), strict=True):
@@ -30,16 +38,19 @@ def test_the_term_is_the_sum_of_its_links(rule, detach):
 @pytest.mark.parametrize(
     ("rule", "shape", "chain"),
     [
-        ("default", (6, 384), ((16, 1), (32, 2), (64, 3), (128, 4), (256, 5), (384, 6))),
-        ("ends", (6, 384), ((16, 1), (384, 6))),
-        ("fixed-dim", (3, 384), ((384, 1), (384, 2), (384, 3))),
-        ("fixed-layer", (3, 384), ((128, 3), (256, 3), (384, 3))),
-        ("thirds", (12, 768), ((16, 3), (128, 7), (768, 11))),  # MIPIC's BERT notebook
-        ("thirds", (6, 768), ((16, 1), (128, 3), (768, 5))),  # its TinyBERT notebook
+        ({}, (6, 384), ((16, 1), (32, 2), (64, 3), (128, 4), (256, 5), (384, 6))),
+        ({"steps": "ends"}, (6, 384), ((16, 1), (384, 6))),
+        ({"steps": "fixed-dim"}, (3, 384), ((384, 1), (384, 2), (384, 3))),
+        ({"steps": "fixed-layer"}, (3, 384), ((128, 3), (256, 3), (384, 3))),
+        ({"chain": "thirds"}, (12, 768), ((16, 3), (128, 7), (768, 11))),  # MIPIC's BERT notebook
+        ({"chain": "thirds"}, (6, 768), ((16, 1), (128, 3), (768, 5))),  # its TinyBERT notebook
+        ({"chain": ((8, 1), (16, 2), (384, 6)), "steps": "ends"}, (6, 384), ((8, 1), (384, 6))),
+        ({"chain": (), "steps": "ends"}, (6, 384), ()),
     ],
 )
 def test_chains_by_rule(rule, shape, chain):
-    assert term("chain_info_nce", Nesting(Shape(*shape), default_dims(shape[1]), 0.05), chain=rule).chain == chain
+    found = term("chain_info_nce", Nesting(Shape(*shape), default_dims(shape[1]), 0.05), **rule)
+    assert found.chain == chain and "steps" not in found.model_dump()  # the chain says it all
 
 
 def test_the_mean_is_over_links_and_no_chain_is_nothing():

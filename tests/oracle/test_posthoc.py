@@ -11,6 +11,7 @@ from batches import agree, normal
 from loops import cosine
 from sklearn import decomposition
 
+from mipic_bench.errors import UserError
 from mipic_bench.posthoc import Fitted, transforms
 from mipic_bench.posthoc.adaptor import adaptor_loss
 from mipic_bench.posthoc.rotation import neighbor_loss
@@ -92,10 +93,24 @@ def test_a_rotation_or_reordering_changes_nothing_at_full_width(name, settings):
 
 
 def test_pca_with_fewer_texts_than_dimensions_still_serves_every_width():
-    few = vectors(5)
-    for whiten in (False, True):
-        result = transforms()["pca"](whiten=whiten).fit(few, DIMS, 0).apply(vectors(9, seed=2))
-        assert result.shape == (9, WIDTH) and np.isfinite(result).all()
+    result = transforms()["pca"]().fit(vectors(5), DIMS, 0).apply(vectors(9, seed=2))
+    assert result.shape == (9, WIDTH) and np.isfinite(result).all()
+
+
+def test_whitening_needs_more_texts_than_dimensions():
+    """What no text tells apart has no variance of its own, and would be most of what is left."""
+    with pytest.raises(
+        UserError, match=f"whitening {WIDTH} coordinates needs more training texts than that, {WIDTH} were"
+    ):
+        transforms()["pca"](whiten=True).fit(vectors(WIDTH), DIMS, 0)
+    transforms()["pca"](whiten=True).fit(vectors(WIDTH + 1), DIMS, 0)
+
+
+@pytest.mark.parametrize("count", [2, 30, 200])
+def test_smec_learns_on_small_corpora_too(count):
+    """No text is its own nearest: the loss of the very first step is above nothing."""
+    few = np.random.default_rng(0).normal(size=(count, WIDTH)).astype(np.float32)
+    assert transforms()["smec"](iterations=3, choose_dims=False).fit(few, DIMS, 0).history[0] > 0.01
 
 
 @pytest.mark.parametrize("name", transforms())

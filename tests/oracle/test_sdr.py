@@ -5,6 +5,7 @@ import pytest
 import torch
 from batches import DEPTH, DIMS, NESTING, agree, columns, heads, normal, states, term
 
+from mipic_bench.errors import UserError
 from mipic_bench.objectives.sdr import distortion
 
 NARROW = DIMS[:-1]
@@ -119,3 +120,10 @@ def test_the_full_width_has_no_distortion_and_the_teacher_no_gradient():
     narrow = distortion(rows, rows, (3,), 0.1, torch.full((1,), 0.1, dtype=torch.float64))
     (gradient,) = torch.autograd.grad(narrow.sum(), rows)
     assert gradient[:, :3].any() and not gradient[:, 3:].any()
+
+
+@pytest.mark.parametrize("temperature", [0.005, 2.0])
+def test_temperatures_outside_the_bounds_are_refused(temperature):
+    """They would be held at the bound, without a gradient for ever."""
+    with pytest.raises(UserError, match=r"temperature: .* is outside 0\.01 to 1"):
+        term("sdr", temperature=temperature)

@@ -62,6 +62,13 @@ def against(student, teacher):
     return loops.mean(rows)
 
 
+def test_one_row_has_no_pair_and_so_no_gap():
+    student = torch.randn(1, 6, requires_grad=True)
+    found = similarity_gap(student, torch.randn(1, 6), (2, 6))
+    assert found.tolist() == [0.0, 0.0]
+    found.sum().backward()
+
+
 def test_it_says_which_layers_it_reads_and_whether_it_needs_a_teacher():
     own = term("similarity_distillation", layer_set=(2,))
     assert own.layers(NESTING) == (2, 4) and not own.needs_teacher
