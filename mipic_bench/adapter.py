@@ -211,7 +211,8 @@ def merge(columns: Sequence[Features], pad_id: int, side: str) -> Features:
 def _same(rows: torch.Tensor, parts: int) -> torch.Tensor:
     """Return where two examples hold an equal text, (batch, batch).
 
-    Equal is what has the same tokens, for no more reaches a loss; batches of `run` compare the texts themselves. [n, j]: positive j repeats n's positive or its anchor, or anchor j repeats n's.
+    Equal is what has the same tokens, for no more reaches a loss; batches of `run` compare the texts themselves.
+    [n, j]: positive j repeats n's positive or its anchor, or anchor j repeats n's.
     """
     anchors, positives = rows.chunk(parts)[:2]
 
