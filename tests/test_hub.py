@@ -137,7 +137,7 @@ def test_a_corpus_of_the_hub(hub):
     assert (corpus.kind, len(corpus)) == ("triplets", 2)
     hub[0]["me/mine", "small"] = {"train": made(text=["a", "b"])}
     other = corpora.load("hub:me/mine@abc#small")
-    assert (other.name, other.kind, other.source) == ("me__mine", "text", "hub:me/mine@abc#small")
+    assert (other.name, other.kind, other.source) == ("me__mine__small@abc", "text", "hub:me/mine@abc#small")
     assert hub[1][-1] == ("me/mine", "small", "abc")
     hub[0]["me/none", None] = {"test": made(text=["a", "b"])}
     with pytest.raises(UserError, match="no train split; it has test"):

@@ -104,9 +104,9 @@ def test_a_term_that_came_or_went_is_named():
 
 def test_two_corpora_or_backbones_of_one_name_are_refused(asked):
     for folder, word in (("a", "one"), ("b", "two")):
-        write(asked.data.parent / folder / "train.csv", ("text",), [(f"{word} {number}",) for number in range(9)])
-    both = tuple(str(asked.data.parent / folder / "train.csv") for folder in ("a", "b"))
-    with pytest.raises(UserError, match=f"{both[0]} and {both[1]} are both called train"):
+        write(asked.data.parent / folder / "notes.csv", ("text",), [(f"{word} {number}",) for number in range(9)])
+    both = tuple(str(asked.data.parent / folder / "notes.csv") for folder in ("a", "b"))
+    with pytest.raises(UserError, match=f"{both[0]} and {both[1]} are both called notes"):
         planned(replace(asked, corpora=both))
     for number, folder in enumerate(("x/one/mine", "y/one/mine")):
         model = tiny.model()
