@@ -4,6 +4,7 @@ import doctest
 import inspect
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,26 @@ def test_tables_are_shown_by_notebooks():
     shown = mb.tables(mb.evaluate("tiny", **_asked()))
     assert shown._repr_markdown_().startswith("**sts")
     assert "| layer |" in str(shown)
+
+
+def test_tables_of_a_folder_show_the_newer_of_two_runs_and_say_so():
+    for rate in (1e-5, 2e-5):
+        mb.run(
+            "mrl",
+            backbone="tiny",
+            tasks="toy-sts",
+            dims=[8],
+            layers=[1],
+            max_steps=1,
+            learning_rate=rate,
+            results="two",
+        )
+        time.sleep(1.1)  # when a run was made is told to the second
+    rows = mb.load_results("two")
+    assert rows["run"].nunique() == len(rows.attrs["created"]) == 2
+    older = min(rows.attrs["created"], key=rows.attrs["created"].get)
+    with pytest.warns(UserWarning, match=f"{older} is left out: a newer run"):
+        mb.tables(rows)
 
 
 def test_report_is_written():
