@@ -14,7 +14,7 @@ from mipic_bench.figures._heat import Words, ink
 from mipic_bench.figures._style import Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
-from mipic_bench.figures.sweep import Sweep
+from mipic_bench.figures.sweep import Sweep, sweeps
 from mipic_bench.figures.training_terms import TrainingTerms
 
 
@@ -150,6 +150,13 @@ def test_a_swept_value_stands_in_its_own_figure_alone():
     alone = View(synthetic.rows(methods=("mrl", "mipic-alpha=0.1"), seeds=(0,)))
     assert list(Sweep().draw(alone, Style(bind(alone)))) == []
     assert alone.methods == ("mipic-alpha=0.1", "mrl")
+
+
+def test_a_swept_ablation_stands_beside_itself():
+    view = View(synthetic.rows(methods=("mipic", "mipic-no-pic", "mipic-no-pic-cka.weight=0.5"), seeds=(0,)))
+    assert sweeps(view) == {("mipic-no-pic", "cka.weight"): {"mipic-no-pic-cka.weight=0.5": 0.5}}
+    unknown = View(synthetic.rows(methods=("mipic", "mipic-no-pic-cka.weight=0.5"), seeds=(0,)))
+    assert list(sweeps(unknown)) == [("mipic", "no-pic-cka.weight")]
 
 
 def test_add_one_is_read_from_the_terms():

@@ -45,13 +45,17 @@ class Sweep(Drawing):
 
 
 def sweeps(view: View) -> dict[tuple[str, str], dict[str, float]]:
-    """(method, swept key) -> {name of the swept method: its value}; keys whose values are no numbers are left out."""
+    """(method, swept key) -> {name of the swept method: its value}; keys whose values are no numbers are left out.
+
+    An ablation that is there too is the method that was swept: `mipic-no-pic` of `mipic-no-pic-alpha=0.5`.
+    """
     found: dict[tuple[str, str], dict[str, float]] = {}
     for method, base in view.bases.items():
-        key, sign, value = view.ablations[method].rpartition("=")
+        head, sign, value = method.rpartition("=")
+        own = max((name for name in view.every_method if head.startswith(f"{name}-")), key=len, default=base)
         try:
             if sign:
-                found.setdefault((base, key), {})[method] = float(value)
+                found.setdefault((own, head.removeprefix(f"{own}-")), {})[method] = float(value)
         except ValueError:
             continue
     return dict(sorted(found.items()))
