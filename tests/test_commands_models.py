@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mipic_bench.cli import main
+from mipic_bench.commands import config
 from mipic_bench.planning import asking
 from mipic_bench.training import accelerating
 
@@ -106,6 +107,21 @@ def test_a_study_file_gives_the_options(command, tmp_path):
     )  # where things are on this machine is nobody's business
     code, out, err = command("plan", "--config", "study.toml", "--json")
     assert [cell["status"] for cell in json.loads(out)] == ["pending"] * 3
+
+
+def test_of_paths_in_a_study_file_the_last_part_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    said = {
+        "corpus": f"{tmp_path}/a.csv,toy",
+        "method": ["./mine/x.toml", "mrl"],
+        "backbone": "org/model",
+        "task": ",".join(["stsb"] * 100),  # longer than any file name may be
+        "epochs": 3,
+    }
+    (tmp_path / "study.toml").write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in said.items()))
+    told = {**said, "corpus": "a.csv,toy", "method": ["x.toml", "mrl"]}
+    assert config.copied(tmp_path / "study.toml") == told
 
 
 @pytest.mark.parametrize(

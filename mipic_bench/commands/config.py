@@ -3,6 +3,7 @@
 What the command line or the environment says stands above it.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,13 @@ def _named(value: Any) -> Any:
     """Return a value without the folders of paths in it; the id of a model on a hub looks like one, and is none."""
     if isinstance(value, list):
         return [_named(item) for item in value]
-    is_path = isinstance(value, str) and (
-        Path(value).is_absolute() or value.startswith((".", "~")) or Path(value).exists()
-    )
-    return Path(value).name if is_path else value
+    if isinstance(value, str):
+        return ",".join(Path(item).name if _is_path(item) else item for item in value.split(","))
+    return value
+
+
+def _is_path(item: str) -> bool:
+    return item.startswith(("/", "./", "../", "~")) or os.path.isabs(item) or os.path.exists(item)
 
 
 def apply(context: typer.Context, path: Path | None) -> Path | None:
