@@ -194,18 +194,18 @@ def _without(view, method, family):
 
 def test_a_family_that_a_method_lacks_is_no_win_over_it():
     wins = _said(_without(_study({"a": 3, "b": 0}), "b", "pair"))
-    assert "sure. Every other method is behind it in all 2 families scored. b was not scored on pair." in wins
+    assert "sure. Every other method is behind it in all 2 families scored. b has no mean on pair." in wins
     ties = _said(_without(_study({"a": 0.01, "b": 0}), "b", "pair"))
-    assert "cannot be told from it in any of the 2 families" in ties and "b was not scored on pair." in ties
+    assert "cannot be told from it in any of the 2 families" in ties and "b has no mean on pair." in ties
 
 
 def test_the_method_to_use_may_lack_a_family():
     text = _said(_without(_study({"a": 0, "b": 3}), "b", "pair"))
-    assert text.startswith("At 32 dims, use b.") and "a was" not in text and "better on pair" not in text
+    assert text.startswith("At 32 dims, use b.") and "a has" not in text and "better on pair" not in text
     view = _study({"a": 0, "b": 3})
     for method, family in (("a", "sts"), ("a", "classification"), ("b", "pair")):
         view = _without(view, method, family)
-    assert "No other method was scored on a family that" in _said(view)
+    assert "No other method has a mean on a family that" in _said(view)
 
 
 def test_what_not_every_method_has_is_told(tmp_path):

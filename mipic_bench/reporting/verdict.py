@@ -70,21 +70,21 @@ def _compared(found: Sequence[Standing]) -> set[str]:
 def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
     """How sure the choice is, in a few words and in a sentence: against whom it stands, and against whom it does not.
 
-    Methods are compared in the families where both were scored; who was not scored in one is said.
+    Methods are compared in the families where both have a mean; who has none in one is said.
     """
     shared = [standing for standing in found if best in standing.scores and len(standing.scores) > 1]
     if not shared:
-        brief, sure = UNKNOWN, f"it cannot be told. No other method was scored on a family that {best} was scored on."
+        brief, sure = UNKNOWN, f"it cannot be told. No other method has a mean on a family that {best} has one on."
     else:
         brief, sure = _against(shared, best)
     return brief, " ".join([sure, *_absences(found)])
 
 
 def _absences(found: Sequence[Standing]) -> Iterator[str]:
-    """One sentence per family in which a method of another family was not scored."""
+    """One sentence per family without a mean of a method of another family: not scored on it, or not on all its tasks."""
     for standing in found:
         if absent := sorted(_compared(found) - set(standing.scores)):
-            yield f"{listed(absent)} {'was' if len(absent) == 1 else 'were'} not scored on {standing.family}."
+            yield f"{listed(absent)} {'has' if len(absent) == 1 else 'have'} no mean on {standing.family}."
 
 
 def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
