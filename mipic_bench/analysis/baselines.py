@@ -186,7 +186,7 @@ def _column_problems(raw: pd.DataFrame, where: str) -> Iterator[UserError]:
 
 def _value_problems(text: pd.DataFrame, where: str) -> Iterator[UserError]:
     own = "run" in text  # rows of ours: a value may be undefined, and a protocol may leave rows out
-    for column in set(FILLED) - {"value"} if own else FILLED:
+    for column in [name for name in FILLED if not (own and name == "value")]:
         fix = "leave a number out when this is unknown: nothing is filled in"
         yield from _bad(text[column] == "", f"column {column} is empty", text[column], where, fix)
     for column, allowed in (("metric", METRICS), ("family", FAMILIES), ("split", SPLITS), ("protocol", PROTOCOLS)):
