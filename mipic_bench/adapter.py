@@ -13,7 +13,6 @@ from mipic_bench.backbones.model import catching
 from mipic_bench.backbones.probing import probe
 from mipic_bench.backbones.readout import MODES
 from mipic_bench.errors import UserError, raise_all
-from mipic_bench.objectives import Term
 from mipic_bench.recipes.methods import find
 from mipic_bench.recipes.recipe import Recipe, resolve
 from mipic_bench.states import States, pool
@@ -87,9 +86,8 @@ class MipicLoss(torch.nn.Module):
             raise UserError(f"recipe {self.recipe.method}", what, "take another, such as 'mrl'")
         self.model = model
         self.seed, self.step, self.components = seed, 0, components
-        terms = self.recipe.terms
         self.heads = heads_of(self.recipe, seed)
-        teacher = deepcopy(model).eval().requires_grad_(False) if _needs_teacher(terms.values()) else None
+        teacher = deepcopy(model).eval().requires_grad_(False) if self.recipe.needs_teacher else None
         self._hidden = _Hidden(view, teacher)
 
     def forward(
@@ -116,10 +114,7 @@ class MipicLoss(torch.nn.Module):
         columns = columns * 2 if len(columns) == 1 else columns
         states = self._states(columns, labels)
         self.step += self.training
-        return {
-            name: term.loss(states, self.recipe.nesting, self.heads[name] if name in self.heads else None)  # noqa: SIM401
-            for name, term in self.recipe.terms.items()
-        }
+        return self.recipe.values(states, self.heads)
 
     def _states(self, columns: Sequence[Features], labels: torch.Tensor | None) -> States:
         """Run the model once over all columns and gather what the terms read."""
@@ -229,10 +224,6 @@ def _one(recipe: str | Recipe, changes: Sequence[str]) -> Recipe:
         names = ", ".join(one.method for one in found[:5])
         raise UserError("recipe", f"'{recipe}' stands for {len(found)} methods: {names}, ...", "name one")
     return found[0]
-
-
-def _needs_teacher(terms: Iterable[Term]) -> bool:
-    return any(term.needs_teacher for term in terms)
 
 
 def _view(model: "SentenceTransformer") -> Backbone:

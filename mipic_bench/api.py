@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mipic_bench.analysis.tables import Table
+from mipic_bench.planning.parsing import words
 from mipic_bench.running.outcome import FailedCellsError, swept
 
 Names = str | Sequence[str]
@@ -94,11 +95,11 @@ def run(
     from mipic_bench.planning.request import Inputs
 
     request = ask(
-        _list(methods),
-        backbones=_list(backbone),
-        corpora=_list(corpus),
-        named=_list(tasks),
-        suites=_list(suite),
+        words(methods),
+        backbones=words(backbone),
+        corpora=words(corpus),
+        named=words(tasks),
+        suites=words(suite),
         data=None if data is None else Path(data),
         seeds=check_seeds(seeds),
         results=Path(results),
@@ -155,8 +156,8 @@ def evaluate(
     from mipic_bench.planning.asking import SCORING, sorted_options
 
     asked = {
-        "named": _list(tasks),
-        "suites": _list(suite),
+        "named": words(tasks),
+        "suites": words(suite),
         "data": None if data is None else Path(data),
         "results": Path(results),
         **sorted_options(options, SCORING, signature(evaluate).parameters),
@@ -238,7 +239,7 @@ def report(
         Path(out),
         reference=reference,
         highlight=highlight,
-        baselines=published.load(_list(baselines)) if baselines else None,
+        baselines=published.load(words(baselines)) if baselines else None,
         profile=costs.read(folder),
     )
 
@@ -281,9 +282,9 @@ def compare(
     store = warned(read_finished(Path(results)))
     return join(
         store.rows(),
-        published.load(_list(baselines)) if baselines else published.load(),
+        published.load(words(baselines)) if baselines else published.load(),
         store.provenance(),
-        tasks=_list(tasks),
+        tasks=words(tasks),
         dims=tuple(dims),
         backbone_map=dict(backbone_map or {}),
         only_comparable=only_comparable,
@@ -381,7 +382,7 @@ def profile(
     settings = Settings(
         layers=None if layers is None else tuple(layers),
         dims=None if dims is None else tuple(dims),
-        precisions=tuple(_list(precisions)),
+        precisions=tuple(words(precisions)),
         index_size=index_size,
         corpus=corpus,
         data=None if data is None else Path(data),
@@ -393,7 +394,3 @@ def profile(
     found = measure(backbone, settings)
     costs.write(found, Path(results))
     return found
-
-
-def _list(names: Names) -> list[str]:
-    return [names] if isinstance(names, str) else [str(name) for name in names]

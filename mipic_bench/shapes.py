@@ -6,9 +6,11 @@ Legend of the shape comments used in this project:
     layer  transformer blocks 1..N          k      tokens kept by top-k
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
+
+from mipic_bench.errors import UserError, raise_all
 
 GAMMAS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # MIPIC App. A.5: kept share of tokens per truncated width, ascending
 
@@ -19,6 +21,27 @@ class Shape:
 
     depth: int
     width: int
+
+
+def require(
+    shape: Shape,
+    backbone: str,
+    layers: Iterable[int] = (),
+    dims: Iterable[int] = (),
+    options: tuple[str, str] = ("--layers", "--dims"),
+) -> None:
+    """Refuse layers and dims that a backbone does not have, both at once; `options` are where they were asked for.
+
+    Raises:
+        UserError: one is below 1 or above the depth or the width; the largest such one is named.
+    """
+    problems = []
+    asked = ((options[0], "layer", layers, shape.depth), (options[1], "dim", dims, shape.width))
+    for option, noun, values, most in asked:
+        if wrong := [value for value in values if not 1 <= value <= most]:
+            what = f"{noun} {max(wrong)} is not within 1..{most} of backbone {backbone}"
+            problems.append(UserError(option, what, f"ask for {noun}s of 1..{most}"))
+    raise_all(problems)
 
 
 def default_dims(width: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import v_measure_score
 from sklearn.preprocessing import normalize
 
-from mipic_bench import evaluators
+from mipic_bench import evaluators, families
 from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.evaluators import _precision, _search, bytes_per_vector, evaluator
@@ -38,7 +38,7 @@ def test_a_stronger_layer_scores_higher(family):
     fold, embeddings = small.FOLDS[family]()
     if family == "retrieval":
         pytest.skip("its vectors are noise")
-    for metric in evaluator(family).metrics:
+    for metric in families.FAMILIES[family].metrics:
         found = values(scored(family, fold, embeddings)[0], metric)
         assert found[3, 16] > found[1, 16] > 0
 

@@ -16,6 +16,7 @@ from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.evaluators import evaluator
 from mipic_bench.evaluators._ranking import per_query
 from mipic_bench.evaluators.funnel import funnel
+from mipic_bench.families import FAMILIES
 from mipic_bench.models.funnels import search
 from mipic_bench.planning.plan import plan
 from mipic_bench.planning.request import Inputs
@@ -24,7 +25,7 @@ from mipic_bench.running.progress import Reporter
 
 def exact(fold, embeddings, layer=3, dim=16):
     scores = run(evaluator("retrieval"), fold, embeddings, layers=[layer], dims=[dim])
-    return {metric: values(scores, metric)[layer, dim] for metric in evaluator("retrieval").metrics}
+    return {metric: values(scores, metric)[layer, dim] for metric in FAMILIES["retrieval"].metrics}
 
 
 def test_a_funnel_that_keeps_everything_is_exact_search():
@@ -134,7 +135,7 @@ def test_the_command_searches_prints_and_writes(searched, tmp_path):
     assert answer.code == 0, answer.err
     rows = pd.DataFrame(json.loads(answer.out))
     assert set(zip(rows["funnel"], rows["layer"], strict=True)) == {("4:3,16:2,64", 4), ("64", 4)}
-    assert set(rows["metric"]) == set(evaluator("retrieval").metrics)
+    assert set(rows["metric"]) == set(FAMILIES["retrieval"].metrics)
     assert (rows.loc[rows["funnel"] == "64", "lost"] == 0).all()
     assert set(rows["multiply_adds"]) == {4 * 4 + 3 * 12 + 2 * 48, 4 * 64}
     answer = searched("--funnel", "8:2,64", "--layers", "2", "--task", "toy-sts")  # which is no search, and left out

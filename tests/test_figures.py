@@ -7,7 +7,6 @@ import synthetic
 
 from mipic_bench import figures
 from mipic_bench.analysis.quality import View
-from mipic_bench.errors import UserError
 from mipic_bench.figures import ablation_forest, pareto, quality_by_dim
 from mipic_bench.figures._axes import roomy
 from mipic_bench.figures._heat import Words, ink
@@ -35,11 +34,6 @@ def test_run_draws_its_two_figures_as_png_and_svg(tmp_path):
         "layer-by-dim--minilm--toy--sts.svg",
     ]
     assert paths[0].read_bytes().startswith(b"\x89PNG") and b"<svg" in paths[1].read_bytes()
-
-
-def test_an_unknown_figure_is_told(tmp_path):
-    with pytest.raises(UserError, match="did you mean quality_by_dim"):
-        figures.draw_all(synthetic.rows(seeds=(0,)), {}, tmp_path, ["quality_by_dims"])
 
 
 def test_a_curve_is_the_last_layers_estimates(view):

@@ -223,7 +223,7 @@ def test_smallest_dim_and_its_interval():
 
 
 def test_ranking_of_rows():
-    found = stats.ranking(ROWS, backbone="minilm", corpus="toy", layer=2, dim=8)
+    found = stats.ranking(pick(ROWS, layer=2, dim=8))
     assert found.methods[-1] == "pretrained"
     assert set(found.tasks) == {"stsb", "sick_r", "sts12", "mrpc", "rte"}
 

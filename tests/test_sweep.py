@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from unittest.mock import Mock
 
 import psutil
@@ -280,12 +281,12 @@ def test_a_cell_that_another_process_finished_is_not_run_again(asked, monkeypatc
 
 def test_a_cell_that_failed_elsewhere_meanwhile_is_not_tried_again(asked):
     cells = planned(asked)
-    inputs = Inputs(asked)
     with locks.Locks(asked.results) as own:
+        shared = partial(attempts.Sweep, asked, Inputs(asked), Reporter(quiet=True), own)
         failures.write(asked.results, cells[0].run, "boom", "Traceback")
-        late = attempts.attempt(cells[0], asked, inputs, Reporter(quiet=True), own, begun="2000")
+        late = attempts.attempt(cells[0], shared(begun="2000"))
         assert (late.status, late.reason) == ("failed", "boom")
-        early = attempts.attempt(cells[0], asked, inputs, Reporter(quiet=True), own, begun="9999")
+        early = attempts.attempt(cells[0], shared(begun="9999"))
         assert early.status == "done"
 
 
@@ -449,7 +450,8 @@ def test_a_cell_found_done_on_a_cluster_is_let_go(asked, monkeypatch):
     assert swept(asked).exit_code == 0
     cells = [replace(cell, status="pending") for cell in planned(asked)]
     with locks.Locks(asked.results) as own:
-        assert [outcome.status for outcome in engines.on_cluster(cells, asked, Inputs(asked), own, "")] == ["done"]
+        shared = attempts.Sweep(asked, Inputs(asked), Reporter(quiet=True), own, "")
+        assert [outcome.status for outcome in engines.on_cluster(cells, shared)] == ["done"]
         assert not locks.lock_path(asked.results, cells[0].run).exists()
 
 
@@ -519,7 +521,7 @@ def test_a_second_signal_ends_the_command_and_its_workers_at_once(asked, tmp_pat
 
 def test_threads_and_cards_are_dealt_out(asked, monkeypatch):
     seen = []
-    monkeypatch.setattr(engines, "attempt", lambda cell, request, *rest: seen.append(request.device))
+    monkeypatch.setattr(engines, "attempt", lambda cell, sweep: seen.append(sweep.request.device))
     monkeypatch.setattr(engines.torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(stopping, "heed", lambda sweep: None)
     monkeypatch.setattr(engines.torch, "set_num_threads", lambda number: seen.append(number))
@@ -532,7 +534,8 @@ def test_threads_and_cards_are_dealt_out(asked, monkeypatch):
 def test_a_stop_before_a_cell_runs_nothing(asked, monkeypatch):
     monkeypatch.setattr(STOP, "signal", signal.SIGINT)
     with locks.Locks(asked.results) as own:
-        outcome = attempts.attempt(planned(asked)[0], asked, Inputs(asked), Reporter(quiet=True), own, "")
+        shared = attempts.Sweep(asked, Inputs(asked), Reporter(quiet=True), own, "")
+        outcome = attempts.attempt(planned(asked)[0], shared)
     assert outcome.status == "stopped"
     with pytest.raises(Stopped):
         run.compute(planned(asked)[0], asked, Inputs(asked), Reporter(quiet=True))

@@ -170,7 +170,7 @@ def test_a_sample_of_texts_is_drawn_without_repeats():
 def test_a_term_that_needs_scores_refuses_other_corpora(run):
     _, cells = run("starbucks-as-published-stsb")
     assert [cell.status for cell in cells] == ["skipped"] and "needs scored pairs" in cells[0].reason
-    with pytest.raises(UserError, match="above the width 64"):
+    with pytest.raises(UserError, match="not within 1..64"):
         run("pca", dims=(128,))
 
 

@@ -315,19 +315,9 @@ class View:
 
     def part(self, settings: tuple[Setting, ...]) -> "View":
         """A view of some settings without the rows themselves, for another process to draw figures from."""
-        made = (
-            self.every_method,
-            self.methods,
-            self.untrained,
-            self.bases,
-            self.ablations,
-            self.depths,
-            self.estimates,
-            self.stored,
-            self.stored_tasks,
-            self.retentions,
-        )
-        assert made, "derived from the rows that are left behind"
+        methods = ("every_method", "methods", "untrained", "bases", "ablations", "depths")
+        for name in (*methods, "estimates", "stored", "stored_tasks", "retentions"):
+            getattr(self, name)  # made now: the rows that it comes from are left behind
         part = copy(self)
         part.__dict__ = {
             name: value for name, value in self.__dict__.items() if name not in ("given", "rows", "scores", "counted")

@@ -50,6 +50,11 @@ def pick(frame: pd.DataFrame, setting: Setting | None = None, **fixed: object) -
     return frame[mask]
 
 
+def last_layer(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a frame at the deepest layer that it has."""
+    return frame[(frame["layer"] == frame["layer"].max()).to_numpy()]
+
+
 def categorical(rows: pd.DataFrame) -> pd.DataFrame:
     """Text columns as categories ('' for missing): a million rows then fit in memory and group fast."""
     columns: dict[str, Any] = {}

@@ -82,15 +82,16 @@ class Table:
 
     def markdown(self) -> str:
         """A GitHub table under its title; the emphasized cells are bold."""
-        heads = [plain(column.title) for column in self.columns]
+        heads = [escaped(column.title) for column in self.columns]
         rules = ["---:" if column.numeric else "---" for column in self.columns]
         rows = [
-            [f"**{plain(text)}**" if self._is_best(row, place) else plain(text) for place, text in enumerate(cells)]
+            [f"**{escaped(text)}**" if self._is_best(row, place) else escaped(text) for place, text in enumerate(cells)]
             for row, cells in enumerate(self.cells)
         ]
         lines = [f"| {' | '.join(line)} |" for line in (heads, rules, *rows)]
         return (
-            "\n".join([f"**{plain(self.title)}**", "", *lines, *(["", plain(self.note)] if self.note else [])]) + "\n"
+            "\n".join([f"**{escaped(self.title)}**", "", *lines, *(["", escaped(self.note)] if self.note else [])])
+            + "\n"
         )
 
     def latex(self) -> str:
@@ -186,7 +187,7 @@ def _absent(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and bool(np.isnan(value)))
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown prints as it stands, also inside a table, and that no browser takes for HTML."""
     for char in "\\`*_[]":
         text = text.replace(char, "\\" + char)
@@ -240,7 +241,7 @@ def _budget_table(view: View, setting: Setting, family: str, method: str, own: p
     name = view.metric_title(family)
     note = f"{name[:1].upper()}{name[1:]} ×100, mean of {tasks} task{'s' * (tasks > 1)}"
     note += f" and {seeds} seeds (± 95 % interval over seeds)" if seeds > 1 else ""
-    note += f"; best {100 * means[row, place]:.1f} at layer {wide.index[row]}, dim {dims[place]}.".replace("-", "−")
+    note += f"; best {number(means[row, place], 'score')} at layer {wide.index[row]}, dim {dims[place]}."
     trained = view.trained_dims(method, setting.backbone)
     unseen = [str(dim) for dim in dims if len(trained) > 1 and dim not in trained]
     note += f" Not trained at: {', '.join(unseen)}." if unseen else ""

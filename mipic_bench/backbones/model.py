@@ -11,7 +11,7 @@ from mipic_bench.backbones.architectures import Architecture
 from mipic_bench.backbones.readout import Readout
 from mipic_bench.backbones.tuning import merged
 from mipic_bench.errors import UserError
-from mipic_bench.shapes import Shape
+from mipic_bench.shapes import Shape, require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -150,10 +150,7 @@ class Backbone(nn.Module):
             UserError: the layer is not within the depth, or the readout is "raw" on a pre-norm model, whose shorter copy
                 would apply its last norm all the same.
         """
-        if not 1 <= layer <= self.shape.depth:
-            raise UserError(
-                "layer", f"{layer} is not within 1..{self.shape.depth} of {self.name}", "ask for one of those"
-            )
+        require(self.shape, self.name, layers=[layer], options=("layer", "dim"))
         if self.final_norm is not None and self.readout.layer_readout == "raw" and layer < self.shape.depth:
             raise UserError(
                 f"layer {layer} of {self.name}",

@@ -1,4 +1,4 @@
-"""What commands print on stdout: tables for people, JSON for scripts."""
+"""What commands print: tables for people and JSON for scripts on stdout, what goes wrong on stderr."""
 
 import json
 from typing import Any
@@ -8,10 +8,10 @@ import typer
 
 def print_json(value: Any) -> None:
     """Print plain data, or a DataFrame as a list of records, as one JSON document; missing numbers are null."""
-    from mipic_bench.results.folder import plain
+    from mipic_bench.results.folder import jsonable
 
     records = value.to_dict("records") if hasattr(value, "to_dict") else value
-    typer.echo(json.dumps(plain(records), ensure_ascii=False, indent=1))
+    typer.echo(json.dumps(jsonable(records), ensure_ascii=False, indent=1))
 
 
 def console() -> Any:

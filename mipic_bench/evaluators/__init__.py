@@ -60,14 +60,12 @@ class Evaluator(ABC):
     Attributes:
         family: the task family this class scores.
         version: raised by hand when the numbers of this family change; part of a row's identity.
-        metrics: every metric name it can yield.
         precisions: the precisions that mean something for the family; others are left out with a note.
         limits_from_texts: whether int8 takes its limits from texts that are not scored.
     """
 
     family: ClassVar[str]
     version: ClassVar[int]
-    metrics: ClassVar[tuple[str, ...]]
     precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary")
     limits_from_texts: ClassVar[bool] = True
 

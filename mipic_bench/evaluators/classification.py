@@ -37,7 +37,6 @@ class Classification(Evaluator):
 
     family: ClassVar[str] = "classification"
     version: ClassVar[int] = 1
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
 
     def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield the texts the probe is fitted on and those it is scored on."""
@@ -67,7 +66,7 @@ class Classification(Evaluator):
         for layer, precision, vectors in stored(embeddings, layers, dims[-1], precisions, rows, sample_rows):
             for dim in dims:
                 cut = vectors[:, :dim] if protocol == "paper" else unit_prefix(vectors, dim)
-                estimates = dict.fromkeys(self.metrics, UNDEFINED)
+                estimates = dict.fromkeys(("accuracy", "macro_f1"), UNDEFINED)
                 if np.isfinite(cut).all():
                     train, test = cut[: len(fit_labels)], cut[len(fit_labels) :]
                     estimates = _estimates(truth, probes[protocol](train, fit_labels, test, log))

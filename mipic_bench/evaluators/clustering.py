@@ -37,7 +37,6 @@ class Clustering(Evaluator):
 
     family: ClassVar[str] = "clustering"
     version: ClassVar[int] = 1
-    metrics: ClassVar[tuple[str, ...]] = ("v_measure",)
 
     def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield the scored texts."""

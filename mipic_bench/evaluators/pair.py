@@ -20,6 +20,7 @@ from mipic_bench.evaluators._estimates import (
 )
 from mipic_bench.evaluators._pairs import pair_cosines, pair_texts
 from mipic_bench.evaluators._thresholds import best_accuracy, best_f1, grid_threshold
+from mipic_bench.families import FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,6 @@ class Pair(Evaluator):
 
     family: ClassVar[str] = "pair"
     version: ClassVar[int] = 1
-    metrics: ClassVar[tuple[str, ...]] = ("ap", "pair_accuracy", "pair_f1", "pair_macro_f1")
 
     def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield the sentences of the scored pairs and of those the threshold is tuned on."""
@@ -86,10 +86,11 @@ def _estimates(
     scored: Floats, truth: Labels, tuned: tuple[Floats, Labels] | None, protocol: str
 ) -> dict[str, Estimate]:
     """Return every metric of one budget; undefined when its similarities say nothing or are not numbers."""
-    if protocol == "clean":
-        names = Pair.metrics if tuned else Pair.metrics[:1]
-    else:
-        names = Pair.metrics if protocol == "paper" else Pair.metrics[:3]
+    names = tuple(FAMILIES["pair"].metrics)
+    if protocol == "clean" and not tuned:
+        names = names[:1]  # average precision, the one that needs no threshold
+    elif protocol == "mteb":
+        names = names[:3]
     usable = np.isfinite(scored).all() and scored.min() < scored.max() and (not tuned or np.isfinite(tuned[0]).all())
     if not usable:
         return dict.fromkeys(names, UNDEFINED)

@@ -13,6 +13,7 @@ from mipic_bench.evaluators._index import Index, build
 from mipic_bench.evaluators._precision import read_back
 from mipic_bench.evaluators._ranking import Judged, per_query
 from mipic_bench.evaluators._search import prefix_norms, prefix_scores, query_blocks, relevant_ranks, rescored
+from mipic_bench.families import FAMILIES
 
 if TYPE_CHECKING:
     from mipic_bench.encoding.embed import Embeddings
@@ -31,7 +32,6 @@ class Retrieval(Evaluator):
 
     family: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
-    metrics: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@100", "mrr@10", "map")
     precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary", "binary+rescore")
     limits_from_texts: ClassVar[bool] = False
 
@@ -101,5 +101,5 @@ def _rescored(
 
 def _estimates(judged: Judged, ranks: Rows | None) -> dict[str, Estimate]:
     if ranks is None:
-        return dict.fromkeys(Retrieval.metrics, UNDEFINED)
+        return dict.fromkeys(FAMILIES["retrieval"].metrics, UNDEFINED)
     return {metric: mean(values) for metric, values in per_query(judged, ranks).items()}

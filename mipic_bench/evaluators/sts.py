@@ -22,7 +22,6 @@ class Sts(Evaluator):
 
     family: ClassVar[str] = "sts"
     version: ClassVar[int] = 1
-    metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson")
 
     def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield the sentences of the scored pairs."""

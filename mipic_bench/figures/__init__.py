@@ -6,13 +6,13 @@ by `run` (where `for_run` is true) and `report`, and checked by the contract tes
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from mipic_bench import errors, registry
+from mipic_bench import registry
 from mipic_bench.analysis.quality import View
 from mipic_bench.results import commit
 
@@ -55,64 +55,43 @@ def found() -> dict[str, type[Drawing]]:
     return dict(sorted(parts.items(), key=lambda part: (part[1].order, part[0])))
 
 
-def draw_each(view: View, style: "Style", only: Sequence[str] | None = None) -> "Iterator[tuple[str, str, Figure]]":
-    """Yield (kind, file stem, figure) for everything there is to draw.
-
-    Raises:
-        UserError: `only` names a figure that does not exist.
-    """
+def draw_each(
+    view: View, style: "Style", parts: Mapping[str, type[Drawing]] | None = None
+) -> "Iterator[tuple[str, str, Figure]]":
+    """Yield (kind, file stem, figure) for everything there is to draw, or for some kinds of it."""
     from matplotlib import rc_context
 
     from mipic_bench.figures._style import RC
 
-    parts = found()
-    wrong = [errors.unknown("figure", name, parts, "figures") for name in only or () if name not in parts]
-    errors.raise_all(wrong)
-    for name, part in parts.items():
-        if only is None or name in only:
-            drawn = part().draw(view, style)
-            while True:
-                with rc_context(RC):  # held while a figure is made, not while the caller uses it
-                    made = next(drawn, None)
-                if made is None:
-                    break
-                yield name, f"{name.replace('_', '-')}--{made[0]}", made[1]
+    for name, part in (found() if parts is None else parts).items():
+        drawn = part().draw(view, style)
+        while True:
+            with rc_context(RC):  # held while a figure is made, not while the caller uses it
+                made = next(drawn, None)
+            if made is None:
+                break
+            yield name, f"{name.replace('_', '-')}--{made[0]}", made[1]
 
 
-def draw_all(
-    rows: pd.DataFrame,
-    provenance: Mapping[str, Mapping[str, Any]],
-    out_folder: Path,
-    only: Sequence[str] | None = None,
-    *,
-    highlight: str | None = None,
-    reference: str | None = None,
-) -> list[Path]:
-    """Draw the figures of some rows as PNG (200 dpi) and SVG files; equal rows give equal bytes.
+def draw_all(rows: pd.DataFrame, provenance: Mapping[str, Mapping[str, Any]], out_folder: Path) -> list[Path]:
+    """Draw the figures meant for the end of a run as PNG (200 dpi) and SVG files; equal rows give equal bytes.
 
     Args:
         rows: rows with the columns of `mipic_bench.results.rows.COLUMNS`.
         provenance: run name -> provenance; may be empty.
         out_folder: where the files go; made when it is not there.
-        only: names of figures (file names in `mipic_bench/figures`); None draws those meant for the end of a run.
-        highlight: the method that stands out.
-        reference: the method that differences are taken from; None lets `default_reference` choose.
 
     Returns:
         The files written, PNG before SVG of each figure.
-
-    Raises:
-        UserError: `only` names a figure that does not exist.
     """
     from mipic_bench.figures._save import save
     from mipic_bench.figures._style import Style, bind
 
     view = View(rows, provenance)
-    style = Style(bind(view), reference or default_reference(view), highlight)
-    if only is None:
-        only = [name for name, part in found().items() if part.for_run]
+    style = Style(bind(view), default_reference(view))
+    parts = {name: part for name, part in found().items() if part.for_run}
     commit.make(out_folder)
-    return [path for _, stem, figure in draw_each(view, style, only) for path in save(figure, out_folder / stem)]
+    return [path for _, stem, figure in draw_each(view, style, parts) for path in save(figure, out_folder / stem)]
 
 
 def default_reference(view: View) -> str | None:

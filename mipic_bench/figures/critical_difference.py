@@ -44,10 +44,7 @@ def rankings(view: View, setting: Setting) -> dict[int, Ranking]:
     layer, dims = int(points["layer"].max()), sorted({int(dim) for dim in points["dim"]})
     found = {}
     for dim in dict.fromkeys((small_dim(dims), dims[-1])):
-        ranking = stats.ranking(
-            points, backbone=setting.backbone, corpus=setting.corpus, protocol=setting.protocol, layer=layer, dim=dim,
-            metrics=view.metrics,
-        )  # fmt: skip
+        ranking = stats.ranking(pick(points, layer=layer, dim=dim), metrics=view.metrics)
         if len(ranking.methods) > 2 and ranking.critical_difference == ranking.critical_difference:
             found[dim] = ranking
     return found

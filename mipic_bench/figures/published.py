@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from mipic_bench import stats
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._style import Style, gid
@@ -51,7 +51,7 @@ class Published(Drawing):
             ours = pick(view.vectors, setting)
             if ours.empty:  # scored at other precisions alone
                 continue
-            ours = ours[(ours["layer"] == ours["layer"].max()).to_numpy()]
+            ours = last_layer(ours)
             layer = int(ours["layer"].max())
             # a number without a layer is of the whole model, so of our last layer alone
             last = {str(layer), *(("", "last") if layer == view.depths[setting.backbone] else ())}

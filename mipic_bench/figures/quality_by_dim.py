@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._crowd import CAPTION, figures_of
@@ -36,11 +36,6 @@ class QualityByDim(Drawing):
                 for of, methods in figures_of(view, style, points):
                     own = points[points["method"].isin(methods)]
                     yield f"{setting.slug}{of}", _figure(view, style, setting, own, methods)
-
-
-def last_layer(points: pd.DataFrame) -> pd.DataFrame:
-    """The estimates at the deepest layer that was scored."""
-    return points[points["layer"] == points["layer"].max()] if len(points) else points
 
 
 def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, methods: Sequence[str]) -> Figure:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._crowd import CAPTION, figures_of
@@ -27,8 +27,7 @@ class Retention(Drawing):
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting, or several where methods are many."""
         for setting in view.settings:
-            kept = pick(view.retentions, setting)
-            kept = kept[kept["layer"] == kept["layer"].max()]
+            kept = last_layer(pick(view.retentions, setting))
             families = [name for name in view.families(setting) if (kept["family"] == name).any()]
             if not families or kept["dim"].nunique() < 2:
                 continue

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, PALETTE, Style, gid
@@ -33,8 +33,7 @@ class Sweep(Drawing):
         """One figure per setting, method and swept key."""
         for (base, key), values in sweeps(view).items():
             for setting in view.settings:
-                points = pick(view.estimates, setting, precision="float32")
-                points = points[points["layer"] == points["layer"].max()]
+                points = last_layer(pick(view.estimates, setting, precision="float32"))
                 own = points[points["method"].isin(values)]
                 unswept = points[points["method"] == base]
                 if own["method"].nunique() > (0 if len(unswept) else 1):

@@ -21,12 +21,12 @@ from mipic_bench.backbones.loading import quiet
 from mipic_bench.backbones.readout import MODES
 from mipic_bench.encoding import prompts
 from mipic_bench.encoding.prompts import Prompts
-from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.errors import UserError, unknown
 from mipic_bench.models import mapping, model_card
 from mipic_bench.models.mapping import Affine
 from mipic_bench.results import folder as results
 from mipic_bench.results.folder import Store
-from mipic_bench.shapes import Shape, served
+from mipic_bench.shapes import Shape, require, served
 from mipic_bench.training import checkpoint
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ def export(
     store = results.read(folder)
     name = find_run(store, run, folder)
     record = store.runs[name].provenance
-    check_budget(
-        layer, dim, Shape(record["backbone"]["depth"], record["backbone"]["width"]), record["cell"]["backbone"]
-    )
+    shape = Shape(record["backbone"]["depth"], record["backbone"]["width"])
+    require(shape, record["cell"]["backbone"], [layer], [dim], ("--layer", "--dim"))
     loaded = load(folder, name, record, dim, backbone, offline)
     maps = mapping.cut(loaded.shape.width, dim)
     if "posthoc" in record["recipe"]:
@@ -112,18 +111,6 @@ def find_run(store: Store, run: str, folder: Path) -> str:
         raise UserError("RUN", f"'{run}' is the beginning of {len(found)} runs: {shown}", "write more of the name")
     cells = {name.rpartition("--")[0] for name in store.runs}  # a guess at the key helps nobody
     raise unknown("run", run, cells, f"RUN in {folder}")
-
-
-def check_budget(layer: int, dim: int, shape: Shape, backbone: str) -> None:
-    """Refuse a layer or dim that a backbone does not have, both at once."""
-    asked = (("--layer", "layer", layer, shape.depth), ("--dim", "dim", dim, shape.width))
-    raise_all(
-        [
-            UserError(option, f"{noun} {value} is not within 1..{most} of backbone {backbone}", "ask for one of those")
-            for option, noun, value, most in asked
-            if not 1 <= value <= most
-        ]
-    )
 
 
 def load(folder: Path, run: str, record: Mapping[str, Any], dim: int, backbone: str | None, offline: bool) -> Backbone:

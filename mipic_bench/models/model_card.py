@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.tables import Column, Table, budget_tables, plain
+from mipic_bench.analysis.tables import Column, Table, budget_tables, escaped
 from mipic_bench.backbones import Backbone
 from mipic_bench.backbones.sources import ENTRIES
 from mipic_bench.encoding.prompts import Prompts, table
@@ -18,7 +19,7 @@ from mipic_bench.families import MAIN_METRIC, METRIC_TITLE
 from mipic_bench.results.folder import Store
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
-_Z = 1.959963984540054  # the 97.5 % point of the normal distribution
+_Z = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 
 
 def render(store: Store, run: str, layer: int, dim: int, backbone: Backbone, parameters: int, folder: str) -> str:
@@ -121,7 +122,7 @@ def _opening(record: Mapping[str, Any], layer: int, dim: int) -> str:
     shape, cell = record["backbone"], record["cell"]
     what = "Sentence embeddings"
     if record["training"]:
-        what += f" trained by {plain(record['recipe']['title'])} on {plain(cell['corpus'])} (seed {cell['seed']})"
+        what += f" trained by {escaped(record['recipe']['title'])} on {escaped(cell['corpus'])} (seed {cell['seed']})"
     blocks = (
         f"the first {layer} of {shape['depth']} transformer blocks"
         if layer < shape["depth"]
@@ -129,7 +130,7 @@ def _opening(record: Mapping[str, Any], layer: int, dim: int) -> str:
     )
     width = f"the first {dim} of {shape['width']} coordinates" if dim < shape["width"] else "the full width"
     if "posthoc" in record["recipe"]:
-        width += f" of what {plain(record['recipe']['title'])} makes of them"
+        width += f" of what {escaped(record['recipe']['title'])} makes of them"
     return f"{what}: {blocks}, {width}, normalized to length 1. The blocks behind are not in this folder."
 
 
@@ -138,28 +139,28 @@ def _facts(record: Mapping[str, Any], layer: int, dim: int, parameters: int) -> 
     recipe, shape, identity = record["recipe"], record["backbone"], record["identity"]
     yield (
         "method",
-        f"{plain(recipe['title'])} ({plain(recipe['source'])})" if recipe["source"] else plain(recipe["title"]),
+        f"{escaped(recipe['title'])} ({escaped(recipe['source'])})" if recipe["source"] else escaped(recipe["title"]),
     )
     yield (
         "base model",
-        plain(f"{record['cell']['backbone']} ({shape['source']}), licence {shape['licence'] or 'not known'}"),
+        escaped(f"{record['cell']['backbone']} ({shape['source']}), licence {shape['licence'] or 'not known'}"),
     )
     yield "layer", f"{layer} of {shape['depth']}"
     yield "width", f"{dim} of {shape['width']}: {4 * dim} bytes per vector in float32"
     yield "parameters", f"{parameters:,}"
-    yield "readout", plain(f"{shape['pooling']} pooling, layers {shape['layer_readout']}")
+    yield "readout", escaped(f"{shape['pooling']} pooling, layers {shape['layer_readout']}")
     if transform := recipe.get("posthoc"):
         fitted = record["identity"]["corpus"]
         yield (
             "transform",
-            plain(f"{transform['transform']}, fitted on {record['cell']['corpus']}, {fitted['rows']:,} examples"),
+            escaped(f"{transform['transform']}, fitted on {record['cell']['corpus']}, {fitted['rows']:,} examples"),
         )
     if not record["training"]:
         return
     corpus, training = identity["corpus"], record["training"]
     yield (
         "training data",
-        plain(f"{record['cell']['corpus']}, {corpus['rows']:,} examples, sha256 {corpus['digest'][:12]}..."),
+        escaped(f"{record['cell']['corpus']}, {corpus['rows']:,} examples, sha256 {corpus['digest'][:12]}..."),
     )
     yield "training", f"{training['steps']:,} steps in {identity['dtype']}, seed {record['cell']['seed']}"
     yield "trained widths", ", ".join(map(str, record["trained_dims"]))
@@ -183,14 +184,14 @@ def _notes(record: Mapping[str, Any]) -> Iterator[Any]:
     """Yield what a reader of the scores should know: overlaps with the training data, and the tasks' own notes."""
     if asked := record["identity"].get("prompts"):
         for name, text in table(Prompts(**asked)).items():
-            yield plain(
+            yield escaped(
                 f"scored with {json.dumps(text)} before every {name}; the model's table of prompts has it as '{name}'"
             )
     for entry in record["scored"]:
         leaked = (entry.get("leakage") or {}).get("leaked_rows", 0)
         if leaked:
-            yield plain(
+            yield escaped(
                 f"{entry['task']}: {leaked} of {entry['leakage']['rows']} scored rows hold a text of the training data."
             )
         for note in entry["notes"]:
-            yield plain(f"{entry['task']}: {note}")
+            yield escaped(f"{entry['task']}: {note}")

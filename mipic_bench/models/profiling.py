@@ -29,7 +29,7 @@ from mipic_bench.models.costs import COLUMNS, KEYS
 from mipic_bench.models.export import parameters
 from mipic_bench.planning.device import resolve_device, resolve_dtype
 from mipic_bench.running import environment
-from mipic_bench.shapes import default_dims
+from mipic_bench.shapes import default_dims, require
 
 TEXTS = 128  # distinct texts that encoding is timed on, at most
 NEAREST = 10  # neighbors that a search returns
@@ -194,12 +194,7 @@ def _budgets(backbone: Backbone, settings: Settings) -> tuple[tuple[int, ...], t
     shape = backbone.shape
     layers = tuple(sorted(set(settings.layers or range(1, shape.depth + 1))))
     dims = tuple(sorted(set(settings.dims or default_dims(shape.width))))
-    for option, values, most in (("--layers", layers, shape.depth), ("--dims", dims, shape.width)):
-        wrong = [value for value in values if not 1 <= value <= most]
-        if wrong:
-            raise UserError(
-                option, f"{wrong[0]} is not within 1..{most} of backbone {backbone.name}", "ask for one of those"
-            )
+    require(shape, backbone.name, layers, dims)
     for precision in settings.precisions:
         bytes_per_vector(1, precision)
     if settings.index_size < 1:

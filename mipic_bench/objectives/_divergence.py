@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mipic_bench.objectives._term import wide
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def coordinate_kl(
         A scalar, float32 (float64 for float64 input).
     """
     with torch.autocast(student.device.type, enabled=False):
-        student, teacher = (x if x.dtype == torch.float64 else x.float() for x in (student, teacher))
+        student, teacher = map(wide, (student, teacher))
         target = (teacher.detach() if detach else teacher).div(temperature).log_softmax(1)
         found = student.div(temperature).log_softmax(1)
         return torch.nn.functional.kl_div(found, target, reduction="batchmean", log_target=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from mipic_bench.objectives._term import Term
+from mipic_bench.objectives._term import Term, wide
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def nested_cosines(left: "torch.Tensor", right: "torch.Tensor", dims: Sequence[i
         (len(dims), row, column), float32 (float64 for float64 input); each prefix is normalised by itself.
     """
     with torch.autocast(left.device.type, enabled=False):
-        left, right = (x if x.dtype == torch.float64 else x.float() for x in (left, right))
+        left, right = map(wide, (left, right))
         edges = list(pairwise((0, *dims)))
         products = torch.stack([left[:, a:b] @ right[:, a:b].T for a, b in edges]).cumsum(0)
         left_norms, right_norms = (
@@ -92,7 +92,7 @@ def nested_cosent(
         (len(dims),) one number per prefix for the whole batch, in float32 (float64 for float64 input).
     """
     with torch.autocast(first.device.type, enabled=False):
-        first, second = (x if x.dtype == torch.float64 else x.float() for x in (first, second))
+        first, second = map(wide, (first, second))
         products, left, right = (
             torch.stack([(x[:, a:b] * y[:, a:b]).sum(1) for a, b in pairwise((0, *dims))]).cumsum(0)
             for x, y in ((first, second), (first, first), (second, second))

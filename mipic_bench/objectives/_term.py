@@ -130,6 +130,13 @@ def linear(inputs: int, outputs: int, generator: "torch.Generator", *, bias: boo
     return layer
 
 
+def wide(values: "torch.Tensor") -> "torch.Tensor":
+    """Return values in at least float32: half precision becomes float32, float64 stays."""
+    import torch
+
+    return values if values.dtype == torch.float64 else values.float()
+
+
 Reduction = Literal["sum", "mean"]
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._divergence import coordinate_kl
 from mipic_bench.objectives._task import Task, TaskTerm
-from mipic_bench.objectives._term import Nesting, Positive
+from mipic_bench.objectives._term import Nesting, Positive, wide
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def compression_targets(rows: "torch.Tensor", dim: int) -> "torch.Tensor":
         (..., row, dim), float32 (float64 for float64 input).
     """
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
-        rows = rows if rows.dtype == torch.float64 else rows.float()
+        rows = wide(rows)
         gram = (rows.transpose(-1, -2) @ rows / rows.shape[-1] ** 0.5).softmax(-1)
         # not by the eigenvectors of A A^T: its first singular value is some thousand times the others, float32 would lose them
         vectors, values, _ = torch.linalg.svd(gram)

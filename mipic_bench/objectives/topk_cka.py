@@ -15,6 +15,7 @@ from mipic_bench.objectives._term import (
     Term,
     chosen_layers,
     linear,
+    wide,
 )
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import default_gammas
@@ -60,7 +61,7 @@ def topk_cka(
         (len(dims),) one value per prefix, mean over the batch; in float32 (float64 for float64 input).
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
+        hidden = wide(hidden)
         order = best_first(scores, mask)
         counts, most = kept_counts(mask, gammas, k_min, length)
         return _one_minus_cka(hidden, order, counts, most, dims, detach, eps).mean(1)

@@ -9,7 +9,7 @@ from mipic_bench import tasks
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.planning.device import resolve_device, resolve_dtype
 from mipic_bench.planning.offline import stay_offline
-from mipic_bench.planning.parsing import LARGEST_SEED, cluster
+from mipic_bench.planning.parsing import LARGEST_SEED, cluster, words
 from mipic_bench.planning.request import Request
 from mipic_bench.recipes.methods import find
 from mipic_bench.training.accelerating import check_trackers
@@ -114,7 +114,7 @@ def sorted_options(given: Mapping[str, Any], known: Sequence[str], named: Iterab
     found: dict[str, Any] = chosen | {name: given[name] for name in _PLAIN if name in given}
     if "cluster" in found:
         found["cluster"] = cluster(found["cluster"])
-    found |= {name: tuple(_words(given[name])) for name in _WORDS if given.get(name)}
+    found |= {name: tuple(words(given[name])) for name in _WORDS if given.get(name)}
     numbers = {name: _numbers(given[name], name) for name in _NUMBERS if given.get(name) is not None}
     found |= {name: several for name, several in numbers.items() if several}
     if _RATE in given:
@@ -145,7 +145,3 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
             "seeds", "is empty, so no trained method would run", "give seeds such as range(5), or leave it out"
         )
     return found
-
-
-def _words(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else [str(name) for name in names]

@@ -13,6 +13,11 @@ def pieces(values: Sequence[str] | None) -> list[str]:
     return [part.strip() for value in values or () for part in _split(value) if part.strip()]
 
 
+def words(names: str | Sequence[str]) -> list[str]:
+    """Return one name or several, as Python gives them, as a list."""
+    return [names] if isinstance(names, str) else [str(name) for name in names]
+
+
 def _split(text: str) -> list[str]:
     """Split at the commas that stand outside of brackets."""
     parts, depth = [""], 0

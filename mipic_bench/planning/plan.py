@@ -1,4 +1,4 @@
-"""What is asked for, and which cells that makes: recipes x backbones x corpora x seeds, each done, pending, stale or skipped."""
+"""The cells that a request makes, recipes x backbones x corpora x seeds: each done, pending, stale, failed or skipped."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mipic_bench.planning.request import Cell, Inputs, Request, check
 from mipic_bench.recipes.recipe import Recipe, resolve
 from mipic_bench.results import failures, locks
 from mipic_bench.results import folder as results
-from mipic_bench.shapes import default_dims
+from mipic_bench.shapes import default_dims, require
 from mipic_bench.training import checkpoint, trainer
 
 __all__ = ["plan", "refreshed"]
@@ -78,8 +78,8 @@ def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: s
     shape = inputs.backbone(name).shape
     resolved = resolve(recipe, shape, inputs.backbone(name).name, request.training_of(recipe.method))
     backbone = inputs.backbone(name, resolved.training.pooling)
-    layers = _within(request.layers, shape.depth, "--layers", "layer", "depth", backbone.name)
-    dims = _within(request.dims, shape.width, "--dims", "dim", "width", backbone.name)
+    layers, dims = (tuple(sorted(set(wanted or ()))) for wanted in (request.layers, request.dims))
+    require(shape, backbone.name, layers, dims)
     identity: dict[str, Any] = {
         "recipe": resolved.identity(),
         "backbone": {
@@ -111,17 +111,6 @@ def _cell(request: Request, inputs: Inputs, recipe: Recipe, name: str, corpus: s
     )
 
 
-def _within(
-    wanted: tuple[int, ...] | None, most: int, where: str, noun: str, measure: str, backbone: str
-) -> tuple[int, ...] | None:
-    """Return the wanted widths or layers, ascending, if the backbone has them."""
-    if wanted and not 1 <= min(wanted) <= max(wanted) <= most:
-        worst = min(wanted) if min(wanted) < 1 else max(wanted)
-        limit = f"is above the {measure} {most} of backbone {backbone}" if worst > most else "is below 1"
-        raise UserError(where, f"{noun} {worst} {limit}", f"ask for {noun}s of 1..{most}")
-    return tuple(sorted(set(wanted))) if wanted else None
-
-
 def _with_status(
     cell: Cell,
     request: Request,
@@ -140,7 +129,7 @@ def _with_status(
 
 def _with_prospects(cell: Cell, request: Request, inputs: Inputs, records: Sequence[Mapping[str, Any]]) -> Cell:
     """Say of a cell that is not done how long it will take, where its training goes on, and who runs it now."""
-    if cell.status in ("done", "skipped"):
+    if cell.over:
         return cell
     notes = [cell.reason] if cell.reason else []
     kept = _kept(cell, request)

@@ -238,7 +238,7 @@ class Inputs:
         for fold in self.folds.values():
             notes += [*fold.data.notes, *fold.notes, *official.scorer(fold).lacking(fold, self.request.stored)]
         for cell in cells:
-            if cell.corpus and cell.status not in ("done", "skipped"):
+            if cell.corpus and not cell.over:
                 corpus, batch = self.corpus(cell.corpus_asked), cell.recipe.training.batch_size
                 notes += corpus.notes
                 if len(corpus) < batch:

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,11 @@ from mipic_bench.objectives._term import Dims, Positive, Share
 from mipic_bench.posthoc import Transform, transforms
 from mipic_bench.recipes.schema import Raw, Training, validated
 from mipic_bench.shapes import Shape, default_dims
+
+if TYPE_CHECKING:
+    import torch
+
+    from mipic_bench.states import States
 
 __all__ = [
     "Recipe",
@@ -150,6 +155,16 @@ class Resolved:
     def layers(self) -> tuple[int, ...]:
         """The layers whose hidden states training needs."""
         return tuple(sorted({layer for term in self.terms.values() for layer in term.layers(self.nesting)}))
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a term reads the vectors of the backbone as it was before training."""
+        return any(term.needs_teacher for term in self.terms.values())
+
+    def values(self, states: "States", heads: "torch.nn.ModuleDict") -> "dict[str, torch.Tensor]":
+        """Return every term's unweighted value on a batch."""
+        own = {name: heads[name] for name in self.terms if name in heads}
+        return {name: term.loss(states, self.nesting, own.get(name)) for name, term in self.terms.items()}
 
     def identity(self) -> Raw:
         """Return what decides the trained numbers, as plain data for the key and the provenance."""

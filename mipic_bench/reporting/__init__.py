@@ -173,9 +173,7 @@ def build(
 
     view = View(rows, provenance, profile=profile, published=baselines)
     asked = {"--reference": reference, "--highlight": highlight}
-    wrong = [errors.unknown("method", name, view.methods, where) for where, name in asked.items() if name]
-    errors.raise_all(
-        [error for error, name in zip(wrong, filter(None, asked.values()), strict=True) if name not in view.methods]
-    )
+    wrong = {where: name for where, name in asked.items() if name and name not in view.methods}
+    errors.raise_all([errors.unknown("method", name, view.methods, where) for where, name in wrong.items()])
     style = Style(bind(view), reference or figures.default_reference(view), highlight)
     return _write.write(Material(view, style), out)

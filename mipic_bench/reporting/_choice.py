@@ -86,7 +86,7 @@ def _standings(view: View, setting: Setting, dim: int) -> list[Standing]:
     points = points[points["method"].isin(view.methods)]
     if points.empty:  # scored at other precisions alone
         return []
-    layer = last_layer(view, setting)
+    layer = depth_scored(view, setting)
     return [
         _standing(view, setting, part.sort_values(["mean", "method"], ascending=[False, True]), family, layer, dim)
         for family in view.families(setting)
@@ -94,7 +94,7 @@ def _standings(view: View, setting: Setting, dim: int) -> list[Standing]:
     ]
 
 
-def last_layer(view: View, setting: Setting) -> int:
+def depth_scored(view: View, setting: Setting) -> int:
     """The deepest layer scored in a setting."""
     return int(pick(view.estimates, setting, precision="float32")["layer"].max())
 

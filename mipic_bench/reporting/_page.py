@@ -104,7 +104,7 @@ def markdown(material: Material, sections: "Sequence[Filled]", pictures: Picture
         lines += [f"## {section.title}", ""]
         for setting, blocks in section.by_setting():
             if many and setting:
-                lines += [f"### {tables.plain(setting.title)}", ""]
+                lines += [f"### {tables.escaped(setting.title)}", ""]
             for block in blocks:
                 lines += _markdown_of(block, setting, pictures)
     return "\n".join(lines).rstrip() + "\n"
@@ -112,18 +112,18 @@ def markdown(material: Material, sections: "Sequence[Filled]", pictures: Picture
 
 def _markdown_of(block: Any, setting: Setting | None, pictures: Pictures) -> list[str]:
     if isinstance(block, Prose):
-        return [tables.plain(block.text), ""]
+        return [tables.escaped(block.text), ""]
     if isinstance(block, Bullets | Words):
-        return [*(f"- {tables.plain(line)}" for line in block.lines), ""]
+        return [*(f"- {tables.escaped(line)}" for line in block.lines), ""]
     if isinstance(block, Shown):
         if block.open:
             return [block.table.markdown()]
         if block.open is None:
-            return [f"- [{tables.plain(block.table.title)}](tables/{block.table.name}.md)"]
-        return [f"[{tables.plain(block.table.title)}](tables/{block.table.name}.md)", ""]
+            return [f"- [{tables.escaped(block.table.title)}](tables/{block.table.name}.md)"]
+        return [f"[{tables.escaped(block.table.title)}](tables/{block.table.name}.md)", ""]
     if isinstance(block, Drawn):
         shown = pictures.get((block.kind, setting), [])
         caption = figures.found()[block.kind].caption
-        return [*(f"![{tables.plain(p.title)}](figures/{p.stem}.png)\n" for p in shown), tables.plain(caption), ""]
+        return [*(f"![{tables.escaped(p.title)}](figures/{p.stem}.png)\n" for p in shown), tables.escaped(caption), ""]
     assert isinstance(block, Live)
     return []

@@ -40,7 +40,7 @@ def _component(answers: pd.DataFrame, name: str) -> str:
     said: dict[str, list[str]] = {}  # what is said -> the widths it is said of
     for dim, part in own.groupby("dim", sort=True):
         said.setdefault(_width(part), []).append(str(dim))
-    return f"{name}: {'; '.join(f'at {listed(dims)} dims {words}' for words, dims in said.items())}."
+    return f"{name}: {'; '.join(f'at {in_words(dims)} dims {words}' for words, dims in said.items())}."
 
 
 def _width(part: pd.DataFrame) -> str:
@@ -56,7 +56,7 @@ def _width(part: pd.DataFrame) -> str:
         if len(some) == len(lines) > 1 and verdict == SAME:
             found.append(f"{words} on any family")
         elif some:
-            found.append(f"{words} on {listed(some)}")
+            found.append(f"{words} on {in_words(some)}")
     return ", ".join(found)
 
 
@@ -66,6 +66,6 @@ def _named(record: dict[str, Any]) -> str:
     return f"{record['family']} ({printed(record, _DIFFERENCE)})" if alone else str(record["family"])
 
 
-def listed(names: Sequence[str]) -> str:
+def in_words(names: Sequence[str]) -> str:
     """Names as prose: "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mipic_bench.analysis.selection import Setting, pick
-from mipic_bench.analysis.tables import Column, Table
+from mipic_bench.analysis.tables import Column, Table, number
 from mipic_bench.reporting import Block, Drawn, Material, Section, Shown
 from mipic_bench.reporting._worth import bases
 from mipic_bench.results.folder import safe
@@ -43,7 +43,7 @@ def _table(setting: Setting, base: str, answers: pd.DataFrame) -> Table:
         Column("excluded", "cells excluded", "integer"),
     )
     wide = [
-        "–" if low != low else f"[{100 * low:+.2f}, {100 * high:+.2f}]".replace("-", "−")
+        "–" if low != low else f"[{number(low, 'difference')}, {number(high, 'difference')}]"
         for low, high in zip(answers["low_wide"], answers["high_wide"], strict=True)
     ]
     count = int(answers["questions"].max())

@@ -6,7 +6,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.analysis.tables import Column, Table, budget_tables, in_order
 from mipic_bench.reporting import Block, Drawn, Live, Material, Prose, Section, Shown
 from mipic_bench.reporting._heat import heat_table
@@ -83,5 +83,4 @@ def _table(view: View, setting: Setting, found: pd.DataFrame, reference: str) ->
     )
     note = "Exploratory: no p is corrected for the number of comparisons. Paired by task and seed, on what both have."
     title = f"Difference from {reference} at the last layer: {setting.title}"
-    last = found[found["layer"] == found["layer"].max()]
-    return Table(f"differences--{setting.slug}", title, in_order(view, last, "dim"), columns, note)
+    return Table(f"differences--{setting.slug}", title, in_order(view, last_layer(found), "dim"), columns, note)

@@ -6,10 +6,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.analysis.tables import Column, Table, in_order
 from mipic_bench.figures._crowd import figures_of
-from mipic_bench.figures.quality_by_dim import last_layer
 from mipic_bench.reporting import Block, Drawn, Live, Material, Section, Shown
 from mipic_bench.reporting._chart import legend, quality_chart
 

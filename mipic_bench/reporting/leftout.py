@@ -7,7 +7,7 @@ import pandas as pd
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick
 from mipic_bench.reporting import Block, Bullets, Material, Prose, Section
-from mipic_bench.reporting._worth import listed
+from mipic_bench.reporting._worth import in_words
 
 
 class LeftOut(Section):
@@ -43,7 +43,7 @@ def _uneven(view: View, setting: Setting) -> Iterator[str]:
     families = set(pick(view.scores, setting)[["method", "family"]].astype(str).itertuples(index=False, name=None))
     for family in view.families(setting):
         if lacking := [method for method in there if (method, family) not in families]:
-            yield f"{setting.title}: {listed(lacking)} {_have(lacking)} no scores on {family}."
+            yield f"{setting.title}: {in_words(lacking)} {_have(lacking)} no scores on {family}."
     for precision, part in scored.groupby("precision", observed=True):
         budgets = {method: _budgets(part[part["method"] == method]) for method in there}
         every = frozenset().union(*budgets.values())
@@ -53,7 +53,7 @@ def _uneven(view: View, setting: Setting) -> Iterator[str]:
                 short.setdefault(len(every - own), []).append(method)
         for count, methods in sorted(short.items()):
             told = f"{count} of the {len(every)} (layer, dim) budgets that are scored in {precision}"
-            yield f"{setting.title}: {listed(methods)} {_have(methods)} no scores at {told}."
+            yield f"{setting.title}: {in_words(methods)} {_have(methods)} no scores at {told}."
 
 
 def _seeds(view: View, setting: Setting, scored: pd.DataFrame, there: Sequence[str]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _seeds(view: View, setting: Setting, scored: pd.DataFrame, there: Sequence[s
         if method not in view.untrained:
             counts.setdefault(int(most[method]), []).append(method)
     if len(counts) > 1:
-        told = "; ".join(f"{count} of {listed(methods)}" for count, methods in sorted(counts.items(), reverse=True))
+        told = "; ".join(f"{count} of {in_words(methods)}" for count, methods in sorted(counts.items(), reverse=True))
         yield f"{setting.title}: unequal numbers of seeds, {told}."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.analysis.tables import Column, Table
 from mipic_bench.figures.sweep import sweeps
 from mipic_bench.reporting import Block, Drawn, Material, Section, Shown
@@ -27,8 +27,7 @@ class Sensitivity(Section):
 
 
 def _table(view: View, setting: Setting) -> Table | None:
-    points = pick(view.estimates, setting, precision="float32")
-    points = points[points["layer"] == points["layer"].max()]
+    points = last_layer(pick(view.estimates, setting, precision="float32"))
     parts = [
         points[points["method"].isin(values)].assign(
             base=base, key=key, swept=lambda part, values=values: part["method"].map(values).astype(float)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.analysis.tables import Column, Table, in_order
 from mipic_bench.reporting import Block, Drawn, Material, Section, Shown
 
@@ -29,7 +29,8 @@ def _table(view: View, setting: Setting) -> Table | None:
     found = pick(view.budgets, setting, precision="float32") if len(view.budgets) else view.budgets
     if found.empty:
         return None
-    frame = found[(found["layer"] == found["layer"].max()) & found["method"].isin(view.methods)].copy()
+    frame = last_layer(found)
+    frame = frame[frame["method"].isin(view.methods)].copy()
     for name in ("dim_1", "dim_5"):
         frame[f"{name}_text"] = [
             _span(*ends) for ends in frame[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float)

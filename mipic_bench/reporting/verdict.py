@@ -10,8 +10,8 @@ from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick, small_dim
 from mipic_bench.analysis.tables import Column, Table
 from mipic_bench.reporting import Block, Live, Material, Prose, Section, Shown, Words
-from mipic_bench.reporting._choice import Standing, last_layer, recommended, standings
-from mipic_bench.reporting._worth import bases, listed, worth
+from mipic_bench.reporting._choice import Standing, depth_scored, recommended, standings
+from mipic_bench.reporting._worth import bases, in_words, worth
 from mipic_bench.stats.estimates import UNKNOWN
 
 
@@ -84,7 +84,7 @@ def _absences(found: Sequence[Standing]) -> Iterator[str]:
     """One sentence per family without a mean of a method of another family: not scored on it, or not on all its tasks."""
     for standing in found:
         if absent := sorted(_compared(found) - set(standing.scores)):
-            yield f"{listed(absent)} {'has' if len(absent) == 1 else 'have'} no mean on {standing.family}."
+            yield f"{in_words(absent)} {'has' if len(absent) == 1 else 'have'} no mean on {standing.family}."
 
 
 def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
@@ -100,7 +100,7 @@ def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
         )
     lost = [standing for standing in found if not standing.may_be_best(best)]
     if lost:
-        better = listed([f"{standing.leader} is better on {standing.family}" for standing in lost])
+        better = in_words([f"{standing.leader} is better on {standing.family}" for standing in lost])
         return (
             "depends on the family",
             f"it depends on the task. On {len(found) - len(lost)} of {_families(families)} no method is known to be better, but {better}.",
@@ -109,8 +109,8 @@ def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
     rivals = [name for name in others if not any(name in standing.behind for standing in found)]
     if rivals:
         where = "the family" if families == 1 else f"any of the {families} families"
-        return f"not distinguishable from {listed(rivals)}", (
-            f"not sure. No method is known to be better, but {listed(rivals)} cannot be told from it in {where} scored."
+        return f"not distinguishable from {in_words(rivals)}", (
+            f"not sure. No method is known to be better, but {in_words(rivals)} cannot be told from it in {where} scored."
         )
     if all(standing.leader == best and len(standing.behind) == len(standing.scores) - 1 for standing in found):
         return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} scored."
@@ -152,9 +152,9 @@ def _line(standing: Standing) -> str:
         rest = f", and than {more} other{'s' * (more > 1)}" if more else ""
         text += f"; better than {nearest} by {standing.lead_over(nearest)} points{rest}"
     if standing.tied:
-        text += f"; not distinguishable from {listed(standing.tied)}"
+        text += f"; not distinguishable from {in_words(standing.tied)}"
     if standing.unknown:
-        text += f"; cannot be told from {listed(standing.unknown)} (no interval with one seed)"
+        text += f"; cannot be told from {in_words(standing.unknown)} (no interval with one seed)"
     return text + "."
 
 
@@ -163,7 +163,7 @@ def _on_dev(view: View, setting: Setting) -> Iterator[Block]:
     splits = pick(view.counted, setting)[["task", "split"]].drop_duplicates().astype(str)
     for split in sorted(set(splits["split"]) - {"test"}):
         tasks = sorted(splits.loc[splits["split"] == split, "task"])
-        what = "Every task" if len(tasks) == splits["task"].nunique() else listed(tasks)
+        what = "Every task" if len(tasks) == splits["task"].nunique() else in_words(tasks)
         yield Prose(
             f"{what} {'is' if len(tasks) == 1 or what == 'Every task' else 'are'} scored on {split}, not on test.",
             setting=setting,
@@ -174,7 +174,7 @@ def _not_alike(view: View, setting: Setting) -> Iterator[Block]:
     """What was not trained alike: a difference between such methods is one of their training too."""
     settings = unlike(view, setting)
     if len(settings):
-        differing = listed(list(settings.columns[1:]))
+        differing = in_words(list(settings.columns[1:]))
         text = f"Take care: the methods were not trained alike. They differ in {differing}; the table under Training has each."
         yield Prose(text, setting=setting)
     for sentence in mixed(view, setting):
@@ -195,7 +195,7 @@ def _card(view: View, setting: Setting, dim: int) -> Markup:
     say, sure, lines = sentences(view, setting, dim)
     items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
     power = _power(standings(view, setting, dim))
-    where = f"{setting.title}, layer {last_layer(view, setting)}, float32 vectors"
+    where = f"{setting.title}, layer {depth_scored(view, setting)}, float32 vectors"
     if any(standing.seeds > 1 for standing in standings(view, setting, dim)):
         where += "; ± and brackets are 95 % intervals over seeds"
     return Markup(

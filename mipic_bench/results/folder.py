@@ -275,18 +275,18 @@ def _own_digits(part: str) -> str:
 
 
 def _json(provenance: Mapping[str, Any]) -> bytes:
-    text = json.dumps(plain(provenance), ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(jsonable(provenance), ensure_ascii=False, indent=1, allow_nan=False)
     return f"{text}\n".encode()
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Return a value as JSON can hold it: numpy numbers as numbers, sequences as lists, NaN and infinity as null."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+        return [jsonable(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return plain(value.tolist())
+        return jsonable(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

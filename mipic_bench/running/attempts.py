@@ -37,23 +37,33 @@ class Outcome:
     finished: Finished | None = None
 
 
-def attempt(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter, locks: Locks, begun: str) -> Outcome:
-    """Run one cell and write it, if nobody else does and it is still to be done.
+@dataclass(frozen=True)
+class Sweep:
+    """What the cells of one sweep share.
 
-    Args:
-        cell: as it was planned, perhaps long ago.
+    Attributes:
         request: what was asked for.
         inputs: of the request.
-        reporter: told of the cell's progress.
+        reporter: told of the cells' progress.
         locks: of the results folder.
-        begun: when the sweep began: a failure since then is another process's, and not tried again.
+        begun: when it began: a failure since then is another process's, and not tried again.
     """
-    if taken := take(cell, locks):
+
+    request: Request
+    inputs: Inputs
+    reporter: Reporter
+    locks: Locks
+    begun: str
+
+
+def attempt(cell: Cell, sweep: Sweep) -> Outcome:
+    """Run one cell, planned perhaps long ago, and write it, if nobody else does and it is still to be done."""
+    if taken := take(cell, sweep.locks):
         return taken
     try:
-        return recorded(isolated(cell.run, lambda: _run_if_needed(cell, request, inputs, reporter, begun)), request)
+        return recorded(isolated(cell.run, lambda: _run_if_needed(cell, sweep)), sweep.request)
     finally:
-        locks.release(cell.run)
+        sweep.locks.release(cell.run)
 
 
 def take(cell: Cell, locks: Locks) -> Outcome | None:
@@ -64,20 +74,20 @@ def take(cell: Cell, locks: Locks) -> Outcome | None:
     return Outcome(cell.run, "busy", str(holder)) if holder else None
 
 
-def standing(cell: Cell, request: Request, inputs: Inputs, begun: str) -> Cell | Outcome:
+def standing(cell: Cell, sweep: Sweep) -> Cell | Outcome:
     """Return a cell as it stands now, or what another process made of it since it was planned."""
-    fresh = plan.refreshed(cell, request, inputs)
-    failed = failures.read(request.results).get(cell.run)
+    fresh = plan.refreshed(cell, sweep.request, sweep.inputs)
+    failed = failures.read(sweep.request.results).get(cell.run)
     if fresh.status == "done":
         return Outcome(cell.run, "done")
-    if failed is not None and failed.time > begun:
+    if failed is not None and failed.time > sweep.begun:
         return Outcome(cell.run, "failed", failed.reason)
     return fresh
 
 
-def _run_if_needed(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter, begun: str) -> object:
-    now = standing(cell, request, inputs, begun)
-    return now if isinstance(now, Outcome) else run_cell(now, request, inputs, reporter)
+def _run_if_needed(cell: Cell, sweep: Sweep) -> object:
+    now = standing(cell, sweep)
+    return now if isinstance(now, Outcome) else run_cell(now, sweep.request, sweep.inputs, sweep.reporter)
 
 
 def compute_only(cell: Cell, request: Request, inputs: Inputs) -> Outcome:

@@ -17,7 +17,17 @@ from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import failures
 from mipic_bench.results.locks import Locks, lock_path
 from mipic_bench.running import stopping
-from mipic_bench.running.attempts import Outcome, attempt, compute_only, isolated, recorded, standing, take, travelling
+from mipic_bench.running.attempts import (
+    Outcome,
+    Sweep,
+    attempt,
+    compute_only,
+    isolated,
+    recorded,
+    standing,
+    take,
+    travelling,
+)
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.run import write
 from mipic_bench.running.stopping import STOP
@@ -28,15 +38,13 @@ _inputs: list[
 ] = []  # of the sweep that this worker is in: corpora and tasks are loaded once
 
 
-def here(
-    cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Reporter, locks: Locks, begun: str
-) -> Iterator[Outcome]:
+def here(cells: Sequence[Cell], sweep: Sweep) -> Iterator[Outcome]:
     """Run cells one after another in this process."""
     for cell in cells:
         if STOP.requested():
             return
-        reporter.say(f"{cell.run}{': ' + cell.reason if cell.reason else ''}")
-        yield attempt(cell, request, inputs, reporter, locks, begun)
+        sweep.reporter.say(f"{cell.run}{': ' + cell.reason if cell.reason else ''}")
+        yield attempt(cell, sweep)
 
 
 def in_processes(cells: Sequence[Cell], request: Request, begun: str) -> Iterator[Outcome]:
@@ -59,7 +67,7 @@ def in_processes(cells: Sequence[Cell], request: Request, begun: str) -> Iterato
             yield _alone(cell, request, begun)
 
 
-def on_cluster(cells: Sequence[Cell], request: Request, inputs: Inputs, locks: Locks, begun: str) -> Iterator[Outcome]:
+def on_cluster(cells: Sequence[Cell], sweep: Sweep) -> Iterator[Outcome]:
     """Run cells on the workers of a dask cluster; rows come back and are written here.
 
     The futures of dask's own client are used: joblib's dask backend waits forever for a task whose workers all died.
@@ -67,6 +75,7 @@ def on_cluster(cells: Sequence[Cell], request: Request, inputs: Inputs, locks: L
     Raises:
         UserError: dask is not installed, the scheduler cannot be reached, or it has no workers of one thread.
     """
+    request, locks = sweep.request, sweep.locks
     client = _client(request.cluster)
     try:
         futures = {}
@@ -74,12 +83,12 @@ def on_cluster(cells: Sequence[Cell], request: Request, inputs: Inputs, locks: L
             if taken := take(cell, locks):
                 yield taken
                 continue
-            found = standing(cell, request, inputs, begun)
+            found = standing(cell, sweep)
             if isinstance(found, Outcome):
                 locks.release(cell.run)
                 yield found
             else:
-                futures[client.submit(_remote, found, travelling(request), begun, pure=False)] = cell.run
+                futures[client.submit(_remote, found, travelling(request), sweep.begun, pure=False)] = cell.run
         for future in import_module("distributed").as_completed(futures, loop=client.loop):
             run = futures.pop(future)
             outcome = _result(run, future)
@@ -132,7 +141,7 @@ def _local(cell: Cell, request: Request, begun: str, threads: int) -> Outcome:
         ordinal = current_process().name.rpartition("-")[2]  # LokyProcess-3
         request = replace(request, device=f"cuda:{int(ordinal) % cards if ordinal.isdigit() else 0}")
     with Locks(request.results) as locks:
-        return attempt(cell, request, _inputs_of(request, begun), Reporter(quiet=True), locks, begun)
+        return attempt(cell, Sweep(request, _inputs_of(request, begun), Reporter(quiet=True), locks, begun))
 
 
 def _remote(cell: Cell, request: Request, begun: str) -> Outcome:

@@ -9,7 +9,7 @@ from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import failures
 from mipic_bench.results.locks import Locks
 from mipic_bench.running import engines
-from mipic_bench.running.attempts import Outcome
+from mipic_bench.running.attempts import Outcome, Sweep
 from mipic_bench.running.progress import Reporter, counted
 from mipic_bench.running.stopping import STOP, Stopped, listening
 from mipic_bench.training import checkpoint
@@ -69,7 +69,7 @@ def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Rep
     if todo:
         begun = failures.now()
         with Locks(request.results) as locks, listening(_on_first(request, reporter), engines.kill_children):
-            _run_all(todo, len(cells), request, inputs, reporter, locks, begun, summary)
+            _run_all(todo, len(cells), Sweep(request, inputs, reporter, locks, begun), summary)
             summary.signal = STOP.signal
         if rest := len(cells) - sum(summary.counts.values()):
             summary.counts["not finished"] = rest
@@ -82,27 +82,18 @@ def tidy(cells: Sequence[Cell], request: Request) -> None:
         checkpoint.remove(request.results / checkpoint.UNFINISHED / part.folder)
 
 
-def _run_all(
-    todo: list[Cell],
-    total: int,
-    request: Request,
-    inputs: Inputs,
-    reporter: Reporter,
-    locks: Locks,
-    begun: str,
-    summary: Summary,
-) -> None:
+def _run_all(todo: list[Cell], total: int, shared: Sweep, summary: Summary) -> None:
     """Attempt cells until none is left that another process is busy with."""
     said = ""
     while todo and not STOP.requested():
         busy: dict[str, Outcome] = {}
         try:
-            for outcome in _attempts(todo, request, inputs, reporter, locks, begun):
+            for outcome in _attempts(todo, shared):
                 if outcome.status == "busy":
                     busy[outcome.run] = outcome
                 elif outcome.status != "stopped":
                     summary.add(outcome)
-                    _tell(outcome, summary, total, reporter)
+                    _tell(outcome, summary, total, shared.reporter)
         except (Stopped, KeyboardInterrupt):  # raised where work could not be asked to stop: on a cluster, in a library
             if not STOP.requested():
                 raise
@@ -110,20 +101,18 @@ def _run_all(
             who = ", ".join(sorted({outcome.reason for outcome in busy.values()}))
             text = f"waiting for {counted(len(busy), 'cell')} that others run ({who})"
             if text != said:
-                reporter.say(text)
+                shared.reporter.say(text)
             said = text
             sleep(_POLL)
         todo = [cell for cell in todo if cell.run in busy]
 
 
-def _attempts(
-    cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Reporter, locks: Locks, begun: str
-) -> Iterator[Outcome]:
-    if request.cluster:
-        return engines.on_cluster(cells, request, inputs, locks, begun)
-    if request.jobs > 1 and len(cells) > 1:
-        return engines.in_processes(cells, request, begun)
-    return engines.here(cells, request, inputs, reporter, locks, begun)
+def _attempts(cells: Sequence[Cell], shared: Sweep) -> Iterator[Outcome]:
+    if shared.request.cluster:
+        return engines.on_cluster(cells, shared)
+    if shared.request.jobs > 1 and len(cells) > 1:
+        return engines.in_processes(cells, shared.request, shared.begun)
+    return engines.here(cells, shared)
 
 
 def _tell(outcome: Outcome, summary: Summary, total: int, reporter: Reporter) -> None:

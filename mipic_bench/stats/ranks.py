@@ -69,40 +69,19 @@ def rank(scores: ArrayLike, methods: Sequence[str], tasks: Sequence[str]) -> Ran
     return Ranking(names, tuple(map(float, ordered)), statistic, p, critical, groups, kept, excluded, note)
 
 
-def ranking(
-    rows: pd.DataFrame,
-    *,
-    backbone: str,
-    corpus: str,
-    layer: int,
-    dim: int,
-    precision: str = "float32",
-    protocol: str = "clean",
-    metrics: Mapping[str, str] = MAIN_METRIC,
-    split: str = "test",
-) -> Ranking:
+def ranking(rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC) -> Ranking:
     """Rank the methods of one setting at one budget over all its tasks, each score a mean over the method's seeds.
 
     Args:
-        rows: the columns of `mipic_bench.results.rows.COLUMNS`.
-        backbone: of every method.
-        corpus: of the trained methods; those without a corpus join.
-        layer: the budget's layer.
-        dim: the budget's width.
-        precision: the budget's precision.
-        protocol: of every score.
+        rows: the columns of `mipic_bench.results.rows.COLUMNS`, of one backbone, corpus, protocol and budget; methods
+            without a corpus may stand among them.
         metrics: family -> the one metric that speaks for it.
-        split: the split that counts where a task has it.
 
     Raises:
         UserError: two runs of one cell.
     """
-    budget = {"backbone": backbone, "precision": precision, "protocol": protocol, "layer": layer, "dim": dim}
-    mask = rows["corpus"].isin([corpus, ""])
-    for column, value in budget.items():
-        mask = mask & (rows[column] == value)
     columns: dict[str, dict[str, float]] = {}
-    for grid in grids(rows[mask], metrics=metrics, split=split):
+    for grid in grids(rows, metrics=metrics):
         for method, means in zip(grid.index["method"], nan_mean(grid.once(), axis=1), strict=True):
             columns.setdefault(method, {}).update(zip(grid.tasks, means, strict=True))
     table = pd.DataFrame(columns, dtype=np.float64)

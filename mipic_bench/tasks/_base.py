@@ -63,7 +63,7 @@ class TaskData:
     Args:
         name: the task's name, or its folder's.
         family: one of `mipic_bench.families.FAMILIES`.
-        splits: any of "train", "dev", "test" -> rows, with the columns of COLUMNS[family]: text as str, `score` as float64, `label` as
+        splits: any of "train", "dev", "test" -> rows, with the columns of `FAMILIES[family]`: text as str, `score` as float64, `label` as
             int64 (0/1 for pairs, class number else), ids as str, `relevance` as int64.
         queries: retrieval: query id -> text, for queries with a judgement; else empty.
         documents: retrieval: document id -> title and text joined by a space; else empty.

@@ -56,13 +56,7 @@ class Objective(torch.nn.Module):
         pooling = self.backbone.readout.pooling
         own = (batch.parts, batch.same, batch.scores, batch.draw, batch.teacher)
         states = States(hidden, batch.mask, batch.special, pooling, *own)
-        return {
-            name: term.loss(states, self.recipe.nesting, self.head(name)) for name, term in self.recipe.terms.items()
-        }
-
-    def head(self, name: str) -> torch.nn.Module | None:
-        """Return the trainable modules of a term, if it has any."""
-        return self.heads[name] if name in self.heads else None  # noqa: SIM401 - a ModuleDict has no get
+        return self.recipe.values(states, self.heads)
 
 
 def heads_of(recipe: Resolved, seed: int) -> torch.nn.ModuleDict:
@@ -133,7 +127,7 @@ def train(
     keep_freed()
     torch.manual_seed(seed)  # dropout inside transformers draws from the global generator
     batches = Batches(backbone, corpus, settings, seed)
-    if any(term.needs_teacher for term in recipe.terms.values()):
+    if recipe.needs_teacher:
         batches.teacher = teacher_vectors(backbone, batches.texts, settings.max_length)
     steps = step_count(len(batches), settings)
     with only_used_rows(backbone, batches, _shrunk(settings, steps)):
