@@ -42,6 +42,7 @@ HALVES: Pairs = {
     "attention where PIC is: `mipic-no-cka` minus `mipic-no-sia`": ("mipic-no-cka", "mipic-no-sia"),
     "CKA where attention and PIC are: `mipic` minus `mipic-no-cka`": ("mipic", "mipic-no-cka"),
     "CKA where PIC is: `mipic-no-attention` minus `mipic-no-sia`": ("mipic-no-attention", "mipic-no-sia"),
+    "attention alone: `mipic-no-cka-chain.weight=0` minus `mrl`": ("mipic-no-cka-chain.weight=0", "mrl"),
     "CKA alone: `mipic-no-attention-chain.weight=0` minus `mrl`": ("mipic-no-attention-chain.weight=0", "mrl"),
     "PIC where CKA is: `mipic-no-attention` minus `mipic-no-attention-chain.weight=0`": (
         "mipic-no-attention",
