@@ -55,8 +55,9 @@ def test_a_run_with_kept_weights_is_scored_at_more_budgets_without_training():
     assert set(more["method"]) == {"mrl"}
     assert set(more["task"]) == {"toy-sts", "toy-pair"}
     assert set(more["dim"]) == {32}
-    with pytest.raises(mb.UserError, match="keeps its name"):
-        mb.evaluate(run, name="other")
+    for other in ({"name": "other"}, {"pooling": "cls"}, {"max_length": 16}, {"dtype": "bfloat16"}):
+        with pytest.raises(mb.UserError, match="keeps its name"):
+            mb.evaluate(run, **other)
 
 
 def test_a_run_of_a_recipe_of_ones_own_is_scored_by_the_folder_of_its_weights(tmp_path):

@@ -99,6 +99,7 @@ def test_the_same_number_twice_is_told(tmp_path):
 def test_sources_are_files_patterns_folders_and_shipped_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(baselines.find(["baselines/*.csv"])) >= 9  # the shipped ones: there is no such folder here
+    assert baselines.find(["baselines"]) == baselines.find(["baselines/*.csv"])
     (tmp_path / "baselines").mkdir()
     write(tmp_path / "baselines" / "mine.csv")
     assert [path.name for path in baselines.find(["baselines/*.csv", "baselines", "starbucks"])] == [

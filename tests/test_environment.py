@@ -25,3 +25,5 @@ def test_a_checkout_knows_its_commit_and_whether_it_was_edited(tmp_path, monkeyp
     assert len(head) == 40 and environment.commit() == head
     Path(tmp_path / "file").write_text("two")
     assert environment.commit() == f"{head}+changes"
+    monkeypatch.setenv("PATH", "")
+    assert environment.commit() == ""  # a checkout on a machine without git: no cell is lost for it

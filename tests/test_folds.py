@@ -33,7 +33,7 @@ def test_without_dev_a_fixed_tenth_of_train_is_tuned_on_and_not_fitted(tmp_path)
     fit, tune = split_texts(fold.fit, fold.tune)
     assert not fit & tune
     assert fold.tune["label"].value_counts().tolist() == [5, 5, 5, 5]  # class shares are kept
-    assert "fixed tenth of train (20 rows)" in fold.notes[0]
+    assert "fixed tenth of train (20 rows) is left out" in fold.notes[0]
     pd.testing.assert_frame_equal(fold.tune, tasks.fold(tasks.load("c", tmp_path)).tune)
 
 

@@ -68,6 +68,12 @@ def test_a_name_whose_value_cannot_be_read_is_refused(name):
         find([name])
 
 
+def test_no_name_and_a_pattern_after_an_equals_sign():
+    with pytest.raises(UserError, match="no method is named"):
+        find([])
+    assert find(["mipic-alpha=*"]) == find(["mipic-alpha*"])
+
+
 def test_values_of_training_and_of_a_transform_too():
     [batch], [warm], [own] = find(["mrl-batch_size=8"]), find(["pivot-posthoc.temperature=0.3"]), find(["smec-k=3"])
     assert resolve(batch, Shape(6, 384), "").training.batch_size == 8

@@ -80,6 +80,17 @@ def test_nothing_of_an_older_run_is_drawn_or_counted():
     assert 7 not in view.trained_dims("mrl", "minilm")
 
 
+def test_runs_whose_rows_were_left_out_do_not_count():
+    rows = synthetic.rows(methods=("mrl",))
+    stale = rows.assign(run=rows["run"] + "-stale")
+    records = synthetic.provenance(rows, (32, 64)) | synthetic.provenance(stale, (8, 16, 32, 64))
+    view = View(rows, records)
+    assert view.trained_dims("mrl", "minilm") == {32, 64}
+    assert set(view.provenance) == set(rows["run"])
+    assert dict(view.records(method="mrl")) == view.provenance
+    assert not dict(view.records(method="mrl", backbone="another"))
+
+
 def test_rows_without_provenance_may_say_when_they_were_made():
     rows = synthetic.rows(methods=("mrl",), seeds=(0,))
     older = rows.assign(run=rows["run"] + "old", value=0.0)

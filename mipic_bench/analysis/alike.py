@@ -63,15 +63,9 @@ def mixed(view: View, setting: Setting) -> Iterator[str]:
 
 def _records(view: View, setting: Setting) -> list[Mapping[str, Any]]:
     """The provenance of the runs in a setting that count and had training."""
-    counted = view.once("runs that count", lambda: frozenset(view.rows["run"].astype(str).unique()))
-    cells = [(record, record.get("cell", {})) for run, record in sorted(view.provenance.items()) if run in counted]
-    return [
-        record
-        for record, cell in cells
-        if (cell.get("backbone"), cell.get("corpus")) == (setting.backbone, setting.corpus)
-        and str(cell.get("method")) in view.methods
-        and str(cell.get("method")) not in view.untrained
-    ]
+    trained = set(view.methods) - set(view.untrained)
+    found = view.records(backbone=setting.backbone, corpus=setting.corpus)
+    return [record for _, record in found if record["cell"]["method"] in trained]
 
 
 def _printed(value: object) -> str:

@@ -109,7 +109,7 @@ def _paths(source: str) -> Iterator[Path]:
     elif here := sorted(glob.glob(source)):
         yield from map(Path, here)
     elif path.parts[:1] == ("baselines",):
-        yield from sorted(shipped("baselines").glob(str(Path(*path.parts[1:]))))
+        yield from sorted(shipped("baselines").glob("/".join(path.parts[1:]) or "*.csv"))
     else:
         yield from (shipped for shipped in _shipped_files() if shipped.stem == source)
 

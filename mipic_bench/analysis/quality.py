@@ -4,7 +4,7 @@ Every table, figure and sentence of a report reads its numbers from one `View`, 
 leaves out (an older run of the same cell, a seed that lacks a task) is never averaged in silently: it stands in `notes`.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from copy import copy
 from functools import cached_property
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ class View:
     Args:
         rows: rows with the columns of `mipic_bench.results.rows.COLUMNS`.
         provenance: run name -> provenance; may be empty. `every_record` holds it all, `provenance` that of the runs that
-            count: of two runs of one cell, the newer.
+            count: those with rows here, and of two runs of one cell the newer.
         profile: cost per budget, columns backbone, layer, dim, precision and any of `figures.pareto.COSTS`.
         published: numbers of others, as `baselines.load` returns them.
     """
@@ -45,7 +45,8 @@ class View:
         every = categorical(rows)
         older = self._older(every)
         self.rows = every[~every["run"].isin(older)] if older else every
-        self.provenance = {run: record for run, record in self.every_record.items() if run not in older}
+        counted = set(self.rows["run"].unique())
+        self.provenance = {run: record for run, record in self.every_record.items() if run in counted}
 
     def _older(self, rows: pd.DataFrame) -> frozenset[str]:
         """Return all runs of a cell but its newest: they were trained differently, and a mean over them means nothing."""
@@ -299,7 +300,7 @@ class View:
         """Backbone -> its last layer, by the provenance; where that does not say, the deepest that was scored."""
         deepest = self.rows.groupby("backbone", observed=True)["layer"].max()
         depths = {str(backbone): int(layer) for backbone, layer in deepest.items()}
-        for record in self.provenance.values():
+        for _, record in self.records():
             if depth := record.get("backbone", {}).get("depth"):
                 depths[str(record.get("cell", {}).get("backbone"))] = int(depth)
         return depths
@@ -307,11 +308,16 @@ class View:
     def trained_dims(self, method: str, backbone: str) -> frozenset[int]:
         """The widths a method was trained at; empty when the provenance does not say."""
         dims: set[int] = set()
-        for record in self.provenance.values():
-            cell = record.get("cell", {})
-            if cell.get("method") == method and cell.get("backbone") == backbone:
-                dims.update(int(dim) for dim in record.get("trained_dims") or ())
+        for _, record in self.records(method=method, backbone=backbone):
+            dims.update(int(dim) for dim in record.get("trained_dims") or ())
         return frozenset(dims)
+
+    def records(self, **cell: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield name and provenance of the runs that count and whose cell has these values (method, backbone, corpus)."""
+        for run, record in sorted(self.provenance.items()):
+            own = record.get("cell", {})
+            if all(str(own.get(name)) == value for name, value in cell.items()):
+                yield run, record
 
     def part(self, settings: tuple[Setting, ...]) -> "View":
         """A view of some settings without the rows themselves, for another process to draw figures from."""

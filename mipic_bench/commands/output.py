@@ -18,7 +18,7 @@ def console() -> Any:
     """Return a console for tables."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)
 
 
 def tell(problems: Any) -> None:

@@ -46,7 +46,7 @@ def report(
         baselines=published.load(pieces(baselines)) if baselines else None,
         profile=costs.read(results),
     )
-    console().print(f"The report is [bold]{page}[/bold]", soft_wrap=True)
+    console().print(f"The report is {page}", soft_wrap=True)
 
 
 def compare(

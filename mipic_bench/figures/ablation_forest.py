@@ -115,15 +115,14 @@ def _terms(view: View, method: str) -> frozenset[str]:
 
     Empty where the provenance does not say.
     """
-    for record in view.provenance.values():
-        if record.get("cell", {}).get("method") == method:
-            recipe = record.get("recipe", {})
-            terms = {name: term for name, term in (recipe.get("terms") or {}).items() if term.get("weight", 1) != 0}
-            parts = {**terms, **({"posthoc": recipe["posthoc"]} if recipe.get("posthoc") else {})}
-            return frozenset(
-                json.dumps([name, {key: value for key, value in part.items() if key != "weight"}], sort_keys=True)
-                for name, part in parts.items()
-            )
+    for _, record in view.records(method=method):
+        recipe = record.get("recipe", {})
+        terms = {name: term for name, term in (recipe.get("terms") or {}).items() if term.get("weight", 1) != 0}
+        parts = {**terms, **({"posthoc": recipe["posthoc"]} if recipe.get("posthoc") else {})}
+        return frozenset(
+            json.dumps([name, {key: value for key, value in part.items() if key != "weight"}], sort_keys=True)
+            for name, part in parts.items()
+        )
     return frozenset()
 
 

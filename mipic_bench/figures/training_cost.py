@@ -40,9 +40,9 @@ class TrainingCost(Drawing):
 def training_costs(view: View, setting: Setting) -> pd.DataFrame:
     """One line per trained run of a setting: run, method, seed, steps, seconds, ms_per_step, pairs_per_second, memory_mb."""
     lines: list[dict[str, Any]] = []
-    for run, record in sorted(view.provenance.items()):
-        cell, training = record.get("cell", {}), record.get("training") or {}
-        if (str(cell.get("backbone")), str(cell.get("corpus"))) != setting[:2] or not training.get("steps"):
+    for run, record in view.records(backbone=setting.backbone, corpus=setting.corpus):
+        cell, training = record["cell"], record.get("training") or {}
+        if not training.get("steps"):
             continue
         steps, seconds = float(training["steps"]), float(training.get("seconds") or "nan")
         line = {"run": run, "method": str(cell.get("method")), "seed": str(cell.get("seed")), "steps": steps}

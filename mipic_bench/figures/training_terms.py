@@ -49,14 +49,11 @@ def history(view: View, method: str, backbone: str, corpus: str) -> pd.DataFrame
 
     Where any training logged shares of the gradient norm, shares of the loss are left out (NaN): they are another thing.
     """
-    wanted = {"method": method, "backbone": backbone, "corpus": corpus}
     lines: list[dict[str, Any]] = []
-    for record in view.provenance.values():
-        cell = record.get("cell", {})
-        if all(str(cell.get(name)) == value for name, value in wanted.items()):
-            terms = record.get("recipe", {}).get("terms") or {}
-            for entry in record.get("training", {}).get("history") or ():
-                lines += _entry(entry, terms)
+    for _, record in view.records(method=method, backbone=backbone, corpus=corpus):
+        terms = record.get("recipe", {}).get("terms") or {}
+        for entry in record.get("training", {}).get("history") or ():
+            lines += _entry(entry, terms)
     frame = pd.DataFrame(lines, columns=["step", "term", "value", "share", "of"])
     if (of_gradient := frame["of"] == "gradient").any():
         frame = frame.assign(share=frame["share"].where(of_gradient), of="gradient")

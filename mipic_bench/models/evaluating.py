@@ -49,8 +49,9 @@ def evaluation(
     offline, folder = bool(asked.get("offline", False)), Path(asked.get("results", "results"))
     run = run_meant(model, folder)
     if run is not None:
-        if name or prompt or query_prompt or pooling:
-            what = "a run keeps its name, its pooling and the texts it was scored on"
+        length = (asked.get("training") or {}).get("max_length")
+        if name or prompt or query_prompt or pooling or length or asked.get("dtype", "auto") != "auto":
+            what = "a run keeps its name, pooling, prompts, length of texts and arithmetic"
             raise UserError(f"MODEL {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
         return _of_run(run, folder, asked)
     place = locate(model, offline).folder if model != "tiny" else None  # built in code

@@ -105,7 +105,7 @@ class ESE(TaskTerm):
     def resolved(self, nesting: Nesting) -> "ESE":
         """See `Term.resolved`: the compressed width as a number."""
         narrow = [dim for dim in nesting.truncated if 6 * dim <= nesting.shape.width] or nesting.truncated[:1]
-        if (self.express and nesting.shape.depth < 2) or not narrow:
+        if (self.express and nesting.shape.depth < 2) or (self.dim == "default" and not narrow):
             what = (
                 f"depth {nesting.shape.depth} and widths {list(nesting.dims)} leave no earlier layer or narrower width"
             )

@@ -32,8 +32,10 @@ def find(specs: Sequence[str], changes: Sequence[str] = ()) -> list[Recipe]:
         changes: TOML assignments put over each ("terms.attention.weight = 0.5"), as `--set` takes them.
 
     Raises:
-        UserError: for an unknown name (did you mean), a file that is not there, or a change that is not TOML.
+        UserError: for no name at all, an unknown one (did you mean), a file that is not there, or a change that is not TOML.
     """
+    if not specs:
+        raise UserError("--method", "no method is named", "give a name of `mipic-bench list methods`, such as mrl")
     files = {spec: _read(spec) for spec in specs if spec.endswith(".toml")}
     known = catalog() | {recipe.method: recipe for own in files.values() for recipe in own}
     found: dict[str, Recipe] = {}
@@ -67,7 +69,7 @@ def _read(spec: str) -> list[Recipe]:
 def _match(spec: str, known: Mapping[str, Recipe]) -> list[Recipe]:
     if spec in known:
         return [known[spec]]
-    if "=" in spec:
+    if "=" in spec and not set("*?") & set(spec):
         return [_swept(spec, known)]
     matches = [recipe for name, recipe in known.items() if fnmatchcase(name, spec)]
     if not matches:

@@ -1,6 +1,7 @@
 """What a number was made with: versions, commit, device. No paths, no names of machines or people."""
 
 import platform
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -35,15 +36,19 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the checkout this package runs from, with "+changes" if it was edited; empty when installed."""
+    """Return the commit of the checkout this package runs from, with "+changes" if it was edited.
+
+    Empty when installed, and where there is no git to ask.
+    """
+    program = shutil.which("git")
+    if program is None or not (CHECKOUT / ".git").exists():
+        return ""
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=False
+            [program, "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=False
         ).stdout.strip()
 
-    if not (CHECKOUT / ".git").exists():
-        return ""
     return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 

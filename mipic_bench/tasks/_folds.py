@@ -22,8 +22,9 @@ def fold(data: TaskData, split: str = "test", protocol: str = "clean") -> Fold:
 
     Scored is the split asked for. A task without a test split has its dev split scored; asked for a dev split that it lacks, a fixed
     tenth of train. Probes are fitted on train and thresholds tuned on dev; where dev is missing or scored, on a fixed tenth of
-    train, which is then not fitted on. Without train, thresholds come from dev alone. STS, retrieval and clustering need neither.
-    Protocols other than `clean` tune on no rows of their own, so they fit on the whole of train.
+    train, which is then not fitted on (probes tune nothing; classification leaves that tenth out all the same). Without train,
+    thresholds come from dev alone. STS, retrieval and clustering need neither. Protocols other than `clean` tune on no rows of
+    their own, so they fit on the whole of train.
 
     Raises:
         UserError: no split that could be scored, or a classification task without rows to fit a probe on.
@@ -74,7 +75,8 @@ def _cut_train(data: TaskData, scored: str, train: pd.DataFrame, score: pd.DataF
     if tune["label"].nunique() < 2:
         note = f"{data.name}: {why}, and a tenth of train has one class only: thresholds come from all of train"
         return Fold(data, scored, train, train, score, (*notes, note))
-    note = f"{data.name}: {why}: a fixed tenth of train ({len(tune)} rows) is tuned on and the rest fitted on"
+    use = "left out" if data.family == "classification" else "tuned on"
+    note = f"{data.name}: {why}: a fixed tenth of train ({len(tune)} rows) is {use} and the rest fitted on"
     return Fold(data, scored, fit, tune, score, (*notes, note))
 
 

@@ -57,3 +57,4 @@ def test_bad_widths_are_refused():
         term("ese", dim=12)
     with pytest.raises(UserError, match="leave no earlier layer or narrower width"):
         term("ese", Nesting(NESTING.shape, (12,), 0.1))
+    assert term("ese", Nesting(NESTING.shape, (12,), 0.1), dim=3).dim == 3
