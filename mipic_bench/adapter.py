@@ -14,7 +14,8 @@ from mipic_bench.backbones.probing import probe
 from mipic_bench.backbones.readout import MODES
 from mipic_bench.errors import UserError, raise_all
 from mipic_bench.recipes.methods import find
-from mipic_bench.recipes.recipe import Recipe, resolve
+from mipic_bench.recipes.recipe import Recipe
+from mipic_bench.recipes.resolved import resolve
 from mipic_bench.states import States, pool
 from mipic_bench.training.trainer import heads_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mipic_bench.commands.listing import REFERENCE_SHAPE
 from mipic_bench.recipes.methods import catalog
-from mipic_bench.recipes.recipe import Resolved, resolve, term_name
+from mipic_bench.recipes.resolved import Resolved, resolve, term_name
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- methods -->\n", "<!-- /methods -->"

@@ -10,7 +10,7 @@ from mipic_bench.corpora import Corpus
 from mipic_bench.errors import UserError
 from mipic_bench.models.export import sentence_transformer
 from mipic_bench.recipes.methods import catalog
-from mipic_bench.recipes.recipe import resolve
+from mipic_bench.recipes.resolved import resolve
 from mipic_bench.shapes import Shape
 from mipic_bench.states import pool
 from mipic_bench.training.trainer import Batches, Objective, teacher_vectors

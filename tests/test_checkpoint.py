@@ -13,7 +13,7 @@ from mipic_bench import backbones
 from mipic_bench.corpora._base import read_corpus
 from mipic_bench.errors import UserError
 from mipic_bench.recipes.methods import find
-from mipic_bench.recipes.recipe import resolve
+from mipic_bench.recipes.resolved import resolve
 from mipic_bench.tasks._base import frame_of
 from mipic_bench.training import checkpoint, trainer
 

@@ -15,10 +15,10 @@ from mteb import abstasks
 from small_sweeps import planned, request, swept, write_data
 from task_files import write_beir, write_classes, write_csv, write_sts
 
-from mipic_bench import tasks
+from mipic_bench import official, tasks
 from mipic_bench.errors import UserError
-from mipic_bench.evaluators import _official as official
-from mipic_bench.evaluators import evaluator, mteb_tasks
+from mipic_bench.evaluators import evaluator
+from mipic_bench.official import mteb_tasks
 from mipic_bench.results import folder as results
 
 BASES = {

@@ -20,7 +20,7 @@ from mipic_bench.planning.plan import plan
 from mipic_bench.planning.request import Inputs, Request
 from mipic_bench.recipes.methods import find
 from mipic_bench.results import folder as results
-from mipic_bench.running import views
+from mipic_bench.running import encoded
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.run import run_cell
 from mipic_bench.training import checkpoint
@@ -196,14 +196,14 @@ def test_a_transform_is_exported_as_it_was_scored(method, tmp_path):
     inputs = Inputs(request)
     [cell] = plan(request, inputs)
     run_cell(cell, request, inputs, Reporter(quiet=True))
-    own = views.sample(inputs.corpus("toy").columns["anchor"], 100, 0)
+    own = encoded.sample(inputs.corpus("toy").columns["anchor"], 100, 0)
     backbone = backbones.load("tiny")
 
     def read(texts):
         return encode(backbone, texts, [3], max_length=256, device=torch.device("cpu"))
 
-    fitted = views.fit(cell.recipe.posthoc, read(own), cell.recipe.nesting.dims, 0)
-    for view in views.transformed(read(TEXTS), fitted, cell.recipe.nesting.dims, (5, 64)):
+    fitted = encoded.fit(cell.recipe.posthoc, read(own), cell.recipe.nesting.dims, 0)
+    for view in encoded.transformed(read(TEXTS), fitted, cell.recipe.nesting.dims, (5, 64)):
         for dim in view.dims:
             expected = view.embeddings.at(3)[:, :dim]
             expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)

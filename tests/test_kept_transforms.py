@@ -11,7 +11,7 @@ from mipic_bench.models import mapping
 from mipic_bench.posthoc import keep, kept, transforms
 from mipic_bench.recipes.methods import find
 from mipic_bench.results import folder as results
-from mipic_bench.running import views
+from mipic_bench.running import encoded
 from mipic_bench.training import checkpoint
 
 QUICK = {
@@ -37,9 +37,9 @@ def same(one, other):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """What `views.fit` gave, in order."""
-    found, fit = [], views.fit
-    monkeypatch.setattr(views, "fit", lambda *args: found.append(fit(*args)) or found[-1])
+    """What `encoded.fit` gave, in order."""
+    found, fit = [], encoded.fit
+    monkeypatch.setattr(encoded, "fit", lambda *args: found.append(fit(*args)) or found[-1])
     return found
 
 

@@ -6,7 +6,7 @@ from mipic_bench.errors import UserError
 from mipic_bench.planning.parsing import pieces
 from mipic_bench.posthoc import transforms
 from mipic_bench.recipes.methods import catalog, find, parse_change
-from mipic_bench.recipes.recipe import resolve
+from mipic_bench.recipes.resolved import resolve
 from mipic_bench.recipes.schema import Training
 from mipic_bench.shapes import Shape
 

@@ -8,7 +8,8 @@ from command_line import caller
 from mipic_bench.commands import listing
 from mipic_bench.errors import UserError, UserErrors
 from mipic_bench.recipes.methods import catalog, find
-from mipic_bench.recipes.recipe import Recipe, read, resolve, variants
+from mipic_bench.recipes.recipe import Recipe, read, variants
+from mipic_bench.recipes.resolved import resolve
 from mipic_bench.recipes.schema import Training
 from mipic_bench.shapes import Shape
 

@@ -51,7 +51,7 @@ def test_every_table_and_figure_is_a_file(built):
 def test_every_section_is_there_and_every_link_leads_somewhere(built):
     _, page = built
     text = page.read_text()
-    assert re.findall(r'<section id="(\w+)"', text) == list(reporting.found())
+    assert re.findall(r'<section id="(\w+)"', text) == list(reporting.sections())
     for link in re.findall(r'href="([^"]+)"', text):
         if link.startswith("#"):
             assert f'id="{link[1:]}"' in text, link
@@ -343,8 +343,8 @@ def test_several_settings_stand_apart(tmp_path):
     words = (tmp_path / "report.md").read_text()
     for corpus in ("toy", "wiki"):
         assert f"- minilm, trained on {corpus}. At " in words
-    assert f"- {figures.found()['published'].title}. {figures.found()['published'].needs}" in words
-    assert f"{figures.found()['quality_by_dim'].needs}" not in words
+    assert f"- {figures.drawings()['published'].title}. {figures.drawings()['published'].needs}" in words
+    assert f"{figures.drawings()['quality_by_dim'].needs}" not in words
 
 
 def test_a_method_beside_nothing_but_its_swept_values_can_be_reported(tmp_path):
@@ -355,7 +355,7 @@ def test_a_method_beside_nothing_but_its_swept_values_can_be_reported(tmp_path):
     assert (tmp_path / "figures").exists() and "mipic-alpha=0.9" in page.read_text()
 
 
-@pytest.mark.parametrize("name", reporting.found())
+@pytest.mark.parametrize("name", reporting.sections())
 def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
     from mipic_bench.figures._style import Style, bind
 
@@ -364,7 +364,7 @@ def test_every_section_bears_a_study_with_almost_nothing_in_it(name):
         synthetic.rows(methods=("mipic", "mipic-no-pic"), seeds=(0,), tasks={"sts": ("stsb",)}),
     ):
         view = View(frame)
-        list(reporting.found()[name]().blocks(reporting.Material(view, Style(bind(view), view.methods[0]))))
+        list(reporting.sections()[name]().blocks(reporting.Material(view, Style(bind(view), view.methods[0]))))
 
 
 def test_fewer_tasks_behind_a_comparison_of_precisions_are_told(tmp_path):
@@ -378,7 +378,7 @@ def test_fewer_tasks_behind_a_comparison_of_precisions_are_told(tmp_path):
     view = View(rows)
     assert fewer_tasks(view, view.settings[0], "sts") == ", 2 of 3 tasks"
     assert fewer_tasks(view, view.settings[0], "pair") == ""
-    blocks = list(reporting.found()["cost"]().blocks(reporting.Material(view, Style(bind(view), "mrl"))))
+    blocks = list(reporting.sections()["cost"]().blocks(reporting.Material(view, Style(bind(view), "mrl"))))
     told = [block.text for block in blocks if isinstance(block, reporting.Prose)]
     assert len(told) == 1 and "sts over a, b." in told[0] and "pair" not in told[0]
 

@@ -15,7 +15,7 @@ from mipic_bench.encoding import embed, vectors
 from mipic_bench.encoding.embed import encode
 from mipic_bench.encoding.vectors import Kept
 from mipic_bench.results import folder as results
-from mipic_bench.running import views
+from mipic_bench.running import encoded
 from mipic_bench.running.progress import Reporter
 
 LAYERS = (2, 4)
@@ -102,7 +102,7 @@ def test_vectors_read_out_in_another_way_are_others(tmp_path):
     def folder(length=16, tokenizer="", pooling=None, **changes):
         backbone = backbones.load("tiny", pooling=pooling)
         backbone.tokenizer_digest += tokenizer
-        return views._kept_vectors(backbone, length, replace(asked, **changes), quiet).folder
+        return encoded._kept_vectors(backbone, length, replace(asked, **changes), quiet).folder
 
     others = [
         folder(length=8),

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 
 from mipic_bench import backbones
 from mipic_bench.corpora import Corpus
-from mipic_bench.recipes.recipe import Recipe, Resolved, resolve
+from mipic_bench.recipes.recipe import Recipe
+from mipic_bench.recipes.resolved import Resolved, resolve
 from mipic_bench.training import trainer
 
 SUBJECTS = ("a cat", "the old dog", "my neighbor", "a very small bird", "the queen of the hill")

@@ -11,6 +11,7 @@ from mipic_bench.analysis import alike
 from mipic_bench.analysis.baselines import LAST
 from mipic_bench.analysis.quality import View
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.families import FITTED
 from mipic_bench.results import commit
 from mipic_bench.stats import interval
 from mipic_bench.tasks import registered
@@ -26,7 +27,6 @@ COLUMNS = (
 _BUDGET = ["backbone", "corpus", "family", "task", "split", "protocol", "metric", "layer", "dim", "precision"]
 _OURS = [*_BUDGET, "method"]
 _ORDER = ["family", "task", "metric", "corpus", "backbone", "precision", "dim", "layer", "ours_method"]
-_TUNED = ("accuracy", "macro_f1", "pair_accuracy", "pair_f1", "pair_macro_f1", "v_measure")  # a protocol changes these
 _BOTH = ("corpus", "family", "split", "protocol", "layer", "precision", "metric")  # columns of ours and of theirs
 _MOST_PAIRS = 2_000_000
 _PLAIN = "float32"  # what a source means that says nothing of how its vectors are stored
@@ -227,7 +227,7 @@ def _reasons(pairs: pd.DataFrame, backbone_map: Mapping[str, str]) -> dict[str, 
     for name in ("metric", "split", "protocol"):
         free = pd.Series(False, index=pairs.index)
         if name == "protocol":  # it matters to what is tuned, and where it leaves rows out
-            free = ~pairs["metric"].isin(_TUNED) & ~pairs["protocol"].str.contains("-without-")
+            free = ~pairs["metric"].isin(FITTED) & ~pairs["protocol"].str.contains("-without-")
         found[name] = _differing(name, pairs[name], pairs[f"{name}_theirs"], free)
     plain = pairs["precision_theirs"].where(pairs["precision_theirs"] != "", _PLAIN)
     found["precision"] = _differing("precision", pairs["precision"], plain)

@@ -49,6 +49,10 @@ class Column:
         return self.kind not in ("text", "words")
 
 
+SCORE = Column("mean", "", "score", "low", "high")  # as sentences and charts print them
+DIFFERENCE = Column("difference", "", "difference", "low", "high")
+
+
 @dataclass(frozen=True)
 class Table:
     """A frame and the way it is printed.

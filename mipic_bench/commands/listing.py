@@ -15,7 +15,8 @@ from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.objectives import terms
 from mipic_bench.paths import shipped
 from mipic_bench.recipes.methods import catalog, find
-from mipic_bench.recipes.recipe import Resolved, read, resolve, term_name, variants
+from mipic_bench.recipes.recipe import read, variants
+from mipic_bench.recipes.resolved import Resolved, resolve, term_name
 from mipic_bench.registry import lazy
 from mipic_bench.running.progress import counted
 from mipic_bench.shapes import Shape

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from mipic_bench.planning.request import Cell, Inputs, Request
     from mipic_bench.running.progress import Reporter
 
-LengthOption = Annotated[int | None, typer.Option("--max-length", help="Tokens kept of a text.", rich_help_panel=SCORE)]
+ScoredLengthOption = Annotated[
+    int | None, typer.Option("--max-length", help="Tokens kept of a text.", rich_help_panel=SCORE)
+]
 
 
 def export(
@@ -98,7 +100,7 @@ def evaluate(
             rich_help_panel=SCORE,
         ),
     ] = None,
-    max_length: LengthOption = None,
+    max_length: ScoredLengthOption = None,
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
     offline: OfflineOption = False,
@@ -200,7 +202,7 @@ def profile(
         str, typer.Option("--corpus", help="Whose texts are encoded: name or file.", rich_help_panel=SCORE)
     ] = "toy",
     data: DataOption = None,
-    max_length: LengthOption = None,
+    max_length: ScoredLengthOption = None,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         typer.Option("--dtype", help="Arithmetic of encoding.", rich_help_panel=MACHINE),

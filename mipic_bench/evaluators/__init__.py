@@ -72,9 +72,17 @@ class Evaluator(ABC):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    @abstractmethod
     def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
         """Yield every text that `score` will look up, repeats allowed; int8 adds the texts its ranges come from."""
+        from mipic_bench.evaluators._precision import calibration_texts
+
+        yield from self._texts(fold)
+        if "int8" in precisions and self.limits_from_texts:
+            yield from calibration_texts(fold)
+
+    @abstractmethod
+    def _texts(self, fold: "Fold") -> Iterator[str]:
+        """Yield the texts that are fitted on, tuned on and scored."""
 
     def score(
         self,
@@ -164,13 +172,13 @@ def bytes_per_vector(dim: int, precision: str) -> int:
 
 def evaluator(family: str) -> Evaluator:
     """Return a fresh evaluator of a task family."""
-    found = {leaf.family: leaf for leaf in known().values()}
+    found = {leaf.family: leaf for leaf in scorers().values()}
     if family not in found:
         raise unknown("task family", family, found, "task")
     return found[family]()
 
 
-def known() -> dict[str, type[Evaluator]]:
+def scorers() -> dict[str, type[Evaluator]]:
     """Map module name to evaluator class, for every family found in this folder."""
     import mipic_bench.evaluators as package
     from mipic_bench import registry

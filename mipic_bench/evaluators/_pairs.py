@@ -7,22 +7,13 @@ import numpy as np
 
 from mipic_bench.evaluators._cosine import Floats, prefix_cosines
 from mipic_bench.evaluators._emit import without_uncalibrated
-from mipic_bench.evaluators._precision import calibration_texts, frame_texts, stored
+from mipic_bench.evaluators._precision import stored
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mipic_bench.encoding.embed import Embeddings
     from mipic_bench.tasks import Fold
-
-
-def pair_texts(fold: "Fold", frames: Sequence["pd.DataFrame | None"], precisions: Sequence[str]) -> Iterator[str]:
-    """Yield the texts of some frames, and those that int8 takes its limits from when it is asked for."""
-    for frame in frames:
-        if frame is not None:
-            yield from frame_texts(frame)
-    if "int8" in precisions:
-        yield from calibration_texts(fold)
 
 
 def pair_cosines(

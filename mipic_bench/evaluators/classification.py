@@ -1,7 +1,7 @@
 """Classification: how well a linear probe reads the classes out of frozen vectors."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -11,7 +11,7 @@ from mipic_bench.evaluators import Evaluator, Score, _logistic
 from mipic_bench.evaluators._cosine import Rows, Vectors, unit_prefix
 from mipic_bench.evaluators._emit import Emitter, require_rows, without_uncalibrated
 from mipic_bench.evaluators._estimates import UNDEFINED, Estimate, Labels, macro_f1, mean
-from mipic_bench.evaluators._precision import calibration_texts, stored
+from mipic_bench.evaluators._precision import stored
 
 if TYPE_CHECKING:
     from mipic_bench.encoding.embed import Embeddings
@@ -38,13 +38,11 @@ class Classification(Evaluator):
     family: ClassVar[str] = "classification"
     version: ClassVar[int] = 1
 
-    def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
-        """Yield the texts the probe is fitted on and those it is scored on."""
+    def _texts(self, fold: "Fold") -> Iterator[str]:
+        """See `Evaluator._texts`: the probe is fitted on some and scored on the others."""
         if fold.fit is not None:
             yield from fold.fit["text"]
         yield from fold.score["text"]
-        if "int8" in precisions:
-            yield from calibration_texts(fold)
 
     def _score(
         self,

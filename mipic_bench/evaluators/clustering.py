@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
@@ -12,7 +12,7 @@ from mipic_bench.evaluators import Evaluator, Score
 from mipic_bench.evaluators._cosine import Rows, Vectors, unit_prefix
 from mipic_bench.evaluators._emit import Emitter, require_rows, without_uncalibrated
 from mipic_bench.evaluators._estimates import UNDEFINED, Estimate, Labels, v_measure
-from mipic_bench.evaluators._precision import calibration_texts, stored
+from mipic_bench.evaluators._precision import stored
 
 if TYPE_CHECKING:
     from mipic_bench.encoding.embed import Embeddings
@@ -38,11 +38,9 @@ class Clustering(Evaluator):
     family: ClassVar[str] = "clustering"
     version: ClassVar[int] = 1
 
-    def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
-        """Yield the scored texts."""
+    def _texts(self, fold: "Fold") -> Iterator[str]:
+        """See `Evaluator._texts`: the scored ones alone."""
         yield from fold.score["text"]
-        if "int8" in precisions:
-            yield from calibration_texts(fold)
 
     def _score(
         self,

@@ -1,6 +1,6 @@
 """Pair classification: does the cosine tell positive pairs from negative ones?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -18,7 +18,8 @@ from mipic_bench.evaluators._estimates import (
     mean,
     positive_f1,
 )
-from mipic_bench.evaluators._pairs import pair_cosines, pair_texts
+from mipic_bench.evaluators._pairs import pair_cosines
+from mipic_bench.evaluators._precision import frame_texts
 from mipic_bench.evaluators._thresholds import best_accuracy, best_f1, grid_threshold
 from mipic_bench.families import FAMILIES
 
@@ -44,9 +45,11 @@ class Pair(Evaluator):
     family: ClassVar[str] = "pair"
     version: ClassVar[int] = 1
 
-    def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
-        """Yield the sentences of the scored pairs and of those the threshold is tuned on."""
-        yield from pair_texts(fold, [fold.score, fold.tune], precisions)
+    def _texts(self, fold: "Fold") -> Iterator[str]:
+        """See `Evaluator._texts`: the scored pairs, and those that the threshold is tuned on."""
+        yield from frame_texts(fold.score)
+        if fold.tune is not None:
+            yield from frame_texts(fold.tune)
 
     def _score(
         self,

@@ -35,8 +35,8 @@ class Retrieval(Evaluator):
     precisions: ClassVar[tuple[str, ...]] = ("float32", "int8", "binary", "binary+rescore")
     limits_from_texts: ClassVar[bool] = False
 
-    def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
-        """Yield the queries of the scored split that have a relevant document, and all documents."""
+    def _texts(self, fold: "Fold") -> Iterator[str]:
+        """See `Evaluator._texts`: the queries of the scored split that have a relevant document, and all documents."""
         relevant = fold.score[fold.score["relevance"] > 0]
         yield from (fold.data.queries[name] for name in dict.fromkeys(relevant["query_id"]))
         yield from fold.data.documents.values()

@@ -1,6 +1,6 @@
 """Semantic textual similarity: how well cosines follow graded human scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -9,7 +9,8 @@ from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Evaluator, Score
 from mipic_bench.evaluators._emit import Emitter, require_rows
 from mipic_bench.evaluators._estimates import pearson, ranked, spearman
-from mipic_bench.evaluators._pairs import pair_cosines, pair_texts
+from mipic_bench.evaluators._pairs import pair_cosines
+from mipic_bench.evaluators._precision import frame_texts
 
 if TYPE_CHECKING:
     from mipic_bench.encoding.embed import Embeddings
@@ -23,9 +24,9 @@ class Sts(Evaluator):
     family: ClassVar[str] = "sts"
     version: ClassVar[int] = 1
 
-    def texts(self, fold: "Fold", precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
-        """Yield the sentences of the scored pairs."""
-        yield from pair_texts(fold, [fold.score], precisions)
+    def _texts(self, fold: "Fold") -> Iterator[str]:
+        """See `Evaluator._texts`: the scored pairs alone."""
+        yield from frame_texts(fold.score)
 
     def _score(
         self,

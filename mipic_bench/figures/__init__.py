@@ -47,7 +47,7 @@ class Drawing(ABC):
         """
 
 
-def found() -> dict[str, type[Drawing]]:
+def drawings() -> dict[str, type[Drawing]]:
     """Every kind of figure: name -> class, in the order of a report."""
     import mipic_bench.figures as package
 
@@ -63,7 +63,7 @@ def draw_each(
 
     from mipic_bench.figures._style import RC
 
-    for name, part in (found() if parts is None else parts).items():
+    for name, part in (drawings() if parts is None else parts).items():
         drawn = part().draw(view, style)
         while True:
             with rc_context(RC):  # held while a figure is made, not while the caller uses it
@@ -89,7 +89,7 @@ def draw_all(rows: pd.DataFrame, provenance: Mapping[str, Mapping[str, Any]], ou
 
     view = View(rows, provenance)
     style = Style(bind(view), default_reference(view))
-    parts = {name: part for name, part in found().items() if part.for_run}
+    parts = {name: part for name, part in drawings().items() if part.for_run}
     commit.make(out_folder)
     return [path for _, stem, figure in draw_each(view, style, parts) for path in save(figure, out_folder / stem)]
 

@@ -90,6 +90,14 @@ class Style:
         """Line width in points."""
         return 2.2 if self.highlight == method else 1.4
 
+    def line(self, method: str) -> dict[str, Any]:
+        """Return a method's line with small markers, as `Axes.plot` takes it."""
+        look = self[method]
+        return {
+            "color": look.color, "linestyle": look.line, "marker": look.marker, "ms": 3.6, "mec": "white", "mew": 0.4,
+            "lw": self.width(method), "alpha": self.alpha(method), "gid": gid(method),
+        }  # fmt: skip
+
 
 def bind(view: View) -> dict[str, Look]:
     """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray.

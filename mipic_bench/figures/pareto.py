@@ -109,7 +109,4 @@ def _points(axes: Axes, own: pd.DataFrame, cost: str, method: str, style: Style)
     look, alpha = style[method], style.alpha(method)
     axes.plot(own[cost], 100 * own["mean"], ".", color=look.color, alpha=0.25 * alpha, ms=3, gid=gid(method), mew=0)
     best = own.iloc[front(own[cost], own["mean"])]
-    axes.plot(
-        best[cost], 100 * best["mean"], color=look.color, linestyle=look.line, marker=look.marker, ms=3.6, mec="white",
-        mew=0.4, lw=style.width(method), alpha=alpha, gid=gid(method), drawstyle="steps-post",
-    )  # fmt: skip
+    axes.plot(best[cost], 100 * best["mean"], drawstyle="steps-post", **style.line(method))

@@ -14,7 +14,7 @@ from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
-from mipic_bench.figures._style import Style, gid
+from mipic_bench.figures._style import Style
 
 _MOST = 6  # published curves in one figure
 _LOOKS: tuple[tuple[str, Any], ...] = (
@@ -101,11 +101,7 @@ def _ours(axes: Axes, view: View, own: pd.DataFrame, methods: Sequence[str], sty
     points = stats.scores(own, metrics=view.metrics)
     for method in methods:
         part = points[points["method"] == method].sort_values("dim")
-        look, alpha = style[method], style.alpha(method)
-        axes.plot(
-            part["dim"], 100 * part["mean"], color=look.color, linestyle=look.line, marker=look.marker, ms=3.6, mec="white",
-            mew=0.4, lw=style.width(method), alpha=alpha, gid=gid(method),
-        )  # fmt: skip
+        axes.plot(part["dim"], 100 * part["mean"], **style.line(method))
 
 
 def _theirs(axes: Axes, part: pd.DataFrame, curves: Sequence[Curve]) -> None:

@@ -45,10 +45,7 @@ def _figure(
         for method in methods:
             own = kept[(kept["family"] == family) & (kept["method"] == method)].sort_values("dim")
             look, alpha = style[method], style.alpha(method)
-            place.plot(
-                own["dim"], 100 * own["mean"], color=look.color, linestyle=look.line, marker=look.marker, ms=3.6,
-                mec="white", mew=0.4, lw=style.width(method), alpha=alpha, gid=gid(method),
-            )  # fmt: skip
+            place.plot(own["dim"], 100 * own["mean"], **style.line(method))
             if own["low"].notna().any():
                 ends = (100 * own["low"].to_numpy(), 100 * own["high"].to_numpy())
                 place.fill_between(

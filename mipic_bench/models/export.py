@@ -23,7 +23,7 @@ from mipic_bench.encoding import prompts
 from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.models import mapping, model_card
-from mipic_bench.models.mapping import Affine
+from mipic_bench.posthoc import Affine
 from mipic_bench.results import folder as results
 from mipic_bench.results.folder import Store
 from mipic_bench.shapes import Shape, require, served

@@ -9,12 +9,12 @@ import pandas as pd
 
 from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError, raise_all
-from mipic_bench.evaluators._official import OfficialFold
 from mipic_bench.evaluators.funnel import funnel, problems
+from mipic_bench.official import OfficialFold
 from mipic_bench.planning.parsing import Stages
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import commit
-from mipic_bench.running import views
+from mipic_bench.running import encoded
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.run import read_part
 from mipic_bench.tasks import Fold
@@ -104,7 +104,7 @@ def tables(frame: pd.DataFrame) -> list[Any]:
 
 def _encoded(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter) -> Embeddings:
     """Read out the texts of some tasks; every width must be a prefix of the same vector."""
-    read = [] if cell.recipe.per_dim else read_part(cell, folds, request, inputs, reporter).views
+    read = [] if cell.recipe.per_dim else read_part(cell, folds, request, inputs, reporter).encoded
     if len(read) != 1:
         what = f"{cell.recipe.method} has vectors of its own for each width"
         raise UserError(
@@ -116,7 +116,7 @@ def _encoded(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Inputs
 def _lines(
     cell: Cell, fold: Fold, embeddings: Embeddings, request: Request, funnels: Sequence[Stages]
 ) -> Iterator[dict[str, Any]]:
-    own = request.prompts.view(embeddings, fold, views.texts_of(fold, request))
+    own = request.prompts.view(embeddings, fold, encoded.texts_of(fold, request))
     for layer in cell.layers:
         for widths, kept in funnels:
             found = funnel(fold, own, layer, widths, kept)

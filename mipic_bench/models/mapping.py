@@ -1,7 +1,6 @@
 """A post-hoc transform as affine maps, so that sentence-transformers can run it; kept, or fitted again as it was for the scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,11 @@ from mipic_bench.analysis.reproduce import corpus_of
 from mipic_bench.backbones import Backbone
 from mipic_bench.encoding.embed import encode
 from mipic_bench.errors import UserError
-from mipic_bench.posthoc import Fitted, LinearMap, kept, transforms
-from mipic_bench.posthoc.adaptor import Adapted
-from mipic_bench.running import views
+from mipic_bench.posthoc import Affine, Fitted, kept, transforms
+from mipic_bench.running import encoded
 from mipic_bench.training import checkpoint
 
 _CLOSE = 1e-4  # of a vector's length: how well an affine map must repeat a transform
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """x -> weight x + bias, then ReLU if asked.
-
-    Attributes:
-        weight: (out, in) float32.
-        bias: (out,) float32; None for none.
-        relu: whether negative numbers become 0.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray | None = None
-    relu: bool = False
 
 
 def cut(width: int, dim: int) -> list[Affine]:
@@ -69,9 +52,9 @@ def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Pat
         what = f"its sha256 is {corpus.digest[:12]}..., the run was fitted on {known['digest'][:12]}..."
         raise UserError(f"corpus {corpus.name}", what, "give the corpus as it was (--data), or run again")
     seed = int(record["cell"]["seed"] or 0)
-    texts = views.sample(corpus.columns["anchor"], transform.texts, seed)
+    texts = encoded.sample(corpus.columns["anchor"], transform.texts, seed)
     max_length = min(int(record["identity"]["max_length"]), backbone.max_length)
-    dtype = views.DTYPES[record["dtype"]]
+    dtype = encoded.DTYPES[record["dtype"]]
     read = encode(backbone, texts, [layer], max_length=max_length, device=torch.device("cpu"), dtype=dtype)
     return transform.fit(read.at(layer), record["recipe"]["dims"], seed)
 
@@ -87,7 +70,7 @@ def as_maps(fitted: Fitted, width: int, dim: int) -> list[Affine]:
     Raises:
         UserError: it is neither affine nor known otherwise.
     """
-    maps = _maps(fitted, width, dim)
+    maps = fitted.affine_maps(width, dim)
     some = np.random.default_rng(0).standard_normal((64, width)).astype(np.float32)
     expected = fitted.at(some, dim)
     error = np.abs(applied(maps, some) - expected).max() / max(float(np.linalg.norm(expected, axis=1).mean()), 1e-12)
@@ -103,33 +86,3 @@ def applied(maps: list[Affine], vectors: np.ndarray) -> np.ndarray:
         vectors = vectors @ one.weight.T + (0 if one.bias is None else one.bias)
         vectors = np.maximum(vectors, 0) if one.relu else vectors
     return vectors
-
-
-def _maps(fitted: Fitted, width: int, dim: int) -> list[Affine]:
-    if isinstance(fitted, Adapted):
-        return _residual(fitted, width, dim)
-    if isinstance(fitted, LinearMap):
-        # the mean is taken off first: one map would subtract large numbers where a whitening blows vectors up
-        centered = [Affine(np.eye(width, dtype=np.float32), -fitted.mean)] if fitted.mean.any() else []
-        return [*centered, Affine(np.ascontiguousarray(fitted.matrix[:, :dim].T))]
-    return _affine(fitted, width, dim)
-
-
-def _affine(fitted: Fitted, width: int, dim: int) -> list[Affine]:
-    """Read a map off what it does to zero and to each coordinate."""
-    origin = fitted.at(np.zeros((1, width), dtype=np.float32), dim)
-    columns = fitted.at(np.eye(width, dtype=np.float32), dim) - origin
-    bias = np.ascontiguousarray(origin[0])
-    return [Affine(np.ascontiguousarray(columns.T), bias if bias.any() else None)]
-
-
-def _residual(fitted: Adapted, width: int, dim: int) -> list[Affine]:
-    """Write x + (outer relu(inner scale x + b) + c) / scale as two maps; x gets past the ReLU as relu(x) - relu(-x)."""
-    eye = np.eye(width, dtype=np.float32)
-    first = np.concatenate([fitted.inner * fitted.scale, eye, -eye])
-    bias = np.concatenate([fitted.inner_bias, np.zeros(2 * width, dtype=np.float32)])
-    second = np.concatenate([fitted.outer / fitted.scale, eye, -eye], axis=1)[:dim]
-    return [
-        Affine(first.astype(np.float32), bias, relu=True),
-        Affine(np.ascontiguousarray(second, dtype=np.float32), (fitted.outer_bias / fitted.scale)[:dim]),
-    ]

@@ -118,7 +118,7 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
 
 def encoding_cost(backbone: Backbone, layer: int, texts: Sequence[str], settings: Settings) -> dict[str, float]:
     """Return what it costs to encode a text at a layer: parameters, flops, encode_ms, texts_per_second, tokens."""
-    from mipic_bench.running.views import DTYPES
+    from mipic_bench.running.encoded import DTYPES
 
     max_length = min(settings.max_length, backbone.max_length)
 

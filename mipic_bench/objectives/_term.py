@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from mipic_bench.errors import UserError
 from mipic_bench.registry import leaves
+from mipic_bench.settings import Layers, Positive, Weight
 from mipic_bench.shapes import Shape, spread_layers
 
 if TYPE_CHECKING:
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
 
     from mipic_bench.states import States
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Several = Annotated[int, Field(ge=2)]
-Weight = Annotated[float, Field(ge=0)]
-Dims = tuple[Annotated[int, Field(ge=1)], ...]
-Layers = tuple[Annotated[int, Field(ge=1)], ...]
 LayerRule = Literal["default", "last", "thirds"]
 
 
@@ -89,6 +83,21 @@ class Term(BaseModel, ABC):
         """Return the unweighted value of the term on a batch, a scalar."""
 
 
+class LayerTerm(Term):
+    """A term that works on a set of layers, given as numbers or by a rule (`chosen_layers`)."""
+
+    layer_set: LayerRule | Layers = "default"
+
+    def resolved(self, nesting: Nesting) -> Self:
+        """See `Term.resolved`: the layers as numbers."""
+        layers = chosen_layers("layer_set", self.layer_set, nesting)
+        return super().resolved(nesting).model_copy(update={"layer_set": layers})
+
+    def layers(self, nesting: Nesting) -> tuple[int, ...]:
+        """See `Term.layers`."""
+        return chosen_layers("layer_set", self.layer_set, nesting)
+
+
 def check_layers(where: str, layers: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
     """Return the layers if they rise and lie within the backbone, else raise a `UserError` with both values."""
     if list(layers) != sorted(set(layers)) or not layers:
@@ -138,6 +147,16 @@ def wide(values: "torch.Tensor") -> "torch.Tensor":
 
 
 Reduction = Literal["sum", "mean"]
+
+
+def over_layers(values: "torch.Tensor", reduction: Reduction, layers: int, batch: int) -> "torch.Tensor":
+    """Return the mean over the batch of SIA's sum over layers and widths, or of its mean over layers and sum of means over widths.
+
+    Args:
+        values: (width, layer x batch).
+    """
+    per_row = values.sum() if reduction == "sum" else values.mean(0).sum() / layers
+    return per_row / batch
 
 
 @cache

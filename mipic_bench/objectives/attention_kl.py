@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from mipic_bench.objectives._term import LayerRule, Layers, Nesting, Reduction, Term, chosen_layers, linear
+from mipic_bench.objectives._term import LayerTerm, Nesting, Reduction, linear, over_layers, wide
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def attention_kl(
         hidden: (batch, token, dim). query: (batch, dim). mask: (batch, token), 1 on real tokens.
         dims: widths of the prefixes.
         lifts: one (dim, dims[i]) per width, mapping a prefix to full width; None: the prefix meets the query's own prefix.
-            Either entry may carry a leading (batch,) axis.
         temperature: of the softmax.
         direction: "reverse" is KL(prefix || full), as published; "forward" is KL(full || prefix).
         detach: whether the full width is a fixed teacher (no gradient).
@@ -46,9 +45,9 @@ def attention_kl(
         (len(dims),) one value per prefix, mean over the batch; in float32 (float64 for float64 input).
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        kind = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        hidden, query = hidden.to(kind), query.to(kind)
-        projected = _project(query, dims, None if lifts is None else [lift.to(kind) for lift in lifts])
+        hidden = wide(hidden)
+        query, *others = (value.to(hidden.dtype) for value in (query, *(lifts or ())))
+        projected = _project(query, dims, None if lifts is None else others)
         return _attention_kl(hidden, projected, query, mask, temperature, direction, detach, eps).mean(1)
 
 
@@ -58,7 +57,7 @@ def _project(query: "torch.Tensor", dims: Sequence[int], lifts: "Sequence[torch.
     if lifts is None:
         kept = torch.arange(width, device=query.device) < torch.tensor(dims, device=query.device).unsqueeze(1)
         return query.unsqueeze(1) * kept
-    pieces = [torch.einsum("bd,...dk->bk" if lift.ndim == 2 else "bd,bdk->bk", query, lift) for lift in lifts]
+    pieces = [query @ lift for lift in lifts]
     return torch.stack([torch.nn.functional.pad(piece, (0, width - piece.shape[1])) for piece in pieces], 1)
 
 
@@ -83,7 +82,7 @@ def _attention_kl(
     return torch.sum(student * (student.log() - teacher.log()), 2).T
 
 
-class AttentionKL(Term):
+class AttentionKL(LayerTerm):
     """Attention-distribution matching between each prefix and the full width, at the chosen layers (SIA, first half)."""
 
     version: ClassVar[int] = 2  # 2: the heads' start differs from seed to seed
@@ -93,21 +92,11 @@ class AttentionKL(Term):
     )
     source: ClassVar[str] = "MIPIC Eq 4-6, arXiv 2604.24374; q is the backbone's own readout (the paper's is CLS)"
 
-    layer_set: LayerRule | Layers = "default"
     reduction: Reduction = "sum"
     direction: Literal["reverse", "forward"] = "reverse"
     detach: bool = False
     lift: bool = True
     eps: float = 1e-8
-
-    def resolved(self, nesting: Nesting) -> "AttentionKL":
-        """See `Term.resolved`: the layers as numbers."""
-        layers = chosen_layers("layer_set", self.layer_set, nesting)
-        return super().resolved(nesting).model_copy(update={"layer_set": layers})
-
-    def layers(self, nesting: Nesting) -> tuple[int, ...]:
-        """See `Term.layers`."""
-        return chosen_layers("layer_set", self.layer_set, nesting)
 
     def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
         """One P_i of (dim, d_i) without bias per layer and truncated width, side by side: (layer, dim, sum of d_i)."""
@@ -133,8 +122,7 @@ class AttentionKL(Term):
             values = _attention_kl(
                 states.stacked(layers), projected, query, mask, self.temperature, self.direction, self.detach, self.eps
             )
-        per_row = values.sum() if self.reduction == "sum" else values.mean(0).sum() / len(layers)
-        return per_row / len(states.mask)
+        return over_layers(values, self.reduction, len(layers), len(states.mask))
 
     def _projected(
         self, query: "torch.Tensor", nesting: Nesting, heads: "torch.nn.Module | None", layers: int

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives._term import Nesting, Reduction, Term, linear
+from mipic_bench.objectives._term import Nesting, Reduction, Term, linear, wide
 from mipic_bench.registry import lazy
 from mipic_bench.shapes import Shape, default_chain
 
@@ -35,8 +35,7 @@ def chain_info_nce(source: "torch.Tensor", target: "torch.Tensor", temperature: 
         A scalar, mean over all batches; in float32 (float64 for float64 input).
     """
     with torch.autocast(source.device.type, enabled=False):
-        kind = torch.float64 if source.dtype == torch.float64 else torch.float32
-        source, target = (torch.nn.functional.normalize(x.to(kind), dim=-1) for x in (source, target))
+        source, target = (torch.nn.functional.normalize(wide(side), dim=-1) for side in (source, target))
         logits = source @ target.transpose(-1, -2) / temperature
         return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean()
 

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._task import TaskTerm, nested_info_nce
-from mipic_bench.objectives._term import Nesting, Reduction, Weight
+from mipic_bench.objectives._term import Nesting, Reduction
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Weight
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._task import nested_cosines
-from mipic_bench.objectives._term import Nesting, Positive, Term, Weight
+from mipic_bench.objectives._term import Nesting, Term
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Positive, Weight
 
 if TYPE_CHECKING:
     import torch

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mipic_bench.objectives._task import nested_cosines
-from mipic_bench.objectives._term import LayerRule, Layers, Nesting, Term, chosen_layers
+from mipic_bench.objectives._term import LayerRule, LayerTerm, Nesting
 from mipic_bench.objectives.sdr import distortion
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Layers
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,7 @@ def similarity_gap(student: "torch.Tensor", teacher: "torch.Tensor", dims: Seque
     return gap[:, others].sum(1) / max(int(others.sum()), 1)
 
 
-class SimilarityDistillation(Term):
+class SimilarityDistillation(LayerTerm):
     """Pairwise similarities in the batch, carried from the full width (or the untrained backbone) to prefixes and layers."""
 
     formula: ClassVar[str] = (
@@ -52,15 +53,9 @@ class SimilarityDistillation(Term):
         """See `Term.needs_teacher`."""
         return self.teacher == "frozen"
 
-    def resolved(self, nesting: Nesting) -> "SimilarityDistillation":
-        """See `Term.resolved`: the layers as numbers."""
-        layers = chosen_layers("layer_set", self.layer_set, nesting)
-        return super().resolved(nesting).model_copy(update={"layer_set": layers})
-
     def layers(self, nesting: Nesting) -> tuple[int, ...]:
         """See `Term.layers`: the chosen ones and the last."""
-        chosen = chosen_layers("layer_set", self.layer_set, nesting)
-        return tuple(sorted({*chosen, nesting.shape.depth}))
+        return tuple(sorted({*super().layers(nesting), nesting.shape.depth}))
 
     def loss(self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None") -> "torch.Tensor":
         """See `Term.loss`; within each view, averaged over views, layers and widths."""
@@ -68,7 +63,7 @@ class SimilarityDistillation(Term):
         teacher = states.teacher if self.teacher == "frozen" else states.embedding(depth)
         assert teacher is not None
         values = []
-        for layer in chosen_layers("layer_set", self.layer_set, nesting):
+        for layer in super().layers(nesting):
             # the full width of the last layer is its own teacher: nothing to learn there
             dims = nesting.truncated if layer == depth and self.teacher == "online" else nesting.dims
             views = zip(states.split(states.embedding(layer)), states.split(teacher), strict=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._divergence import coordinate_kl
 from mipic_bench.objectives._task import Task, TaskTerm
-from mipic_bench.objectives._term import Nesting, Weight
+from mipic_bench.objectives._term import Nesting
 from mipic_bench.objectives.chain_info_nce import Checkpoint, check_rising
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Weight
 from mipic_bench.shapes import default_chain
 
 if TYPE_CHECKING:

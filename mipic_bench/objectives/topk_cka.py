@@ -5,19 +5,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives._term import (
-    LayerRule,
-    Layers,
-    Nesting,
-    Reduction,
-    Several,
-    Share,
-    Term,
-    chosen_layers,
-    linear,
-    wide,
-)
+from mipic_bench.objectives._term import LayerTerm, Nesting, Reduction, linear, over_layers, wide
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Several, Share
 from mipic_bench.shapes import default_gammas
 
 if TYPE_CHECKING:
@@ -119,7 +109,7 @@ def _one_minus_cka(
     return 1 - alignment
 
 
-class TopkCKA(Term):
+class TopkCKA(LayerTerm):
     """Top-k CKA self-distillation between each prefix and the full width, at the chosen layers (SIA, second half)."""
 
     version: ClassVar[int] = 2  # 2: the heads' start differs from seed to seed
@@ -133,7 +123,6 @@ class TopkCKA(Term):
         "lab's notebooks (duncan-nguyen/embedding-mrl, notebooks/MIPIC)"
     )
 
-    layer_set: LayerRule | Layers = "default"
     reduction: Reduction = "sum"
     gammas: Literal["default"] | Share | tuple[Share, ...] = "default"  # one number: the same for every width
     k_min: Several = 8
@@ -153,12 +142,7 @@ class TopkCKA(Term):
         if len(gammas) != count:
             what = f"{len(gammas)} gammas for {count} truncated widths {list(nesting.truncated)}"
             raise UserError("gammas", what, "give one gamma per truncated width, ascending, or one number for all")
-        layers = chosen_layers("layer_set", self.layer_set, nesting)
-        return super().resolved(nesting).model_copy(update={"layer_set": layers, "gammas": gammas})
-
-    def layers(self, nesting: Nesting) -> tuple[int, ...]:
-        """See `Term.layers`."""
-        return chosen_layers("layer_set", self.layer_set, nesting)
+        return super().resolved(nesting).model_copy(update={"gammas": gammas})
 
     def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
         """With ranking "own": a projection to 64 dimensions, W_Q and W_K per layer and width, never trained."""
@@ -180,8 +164,7 @@ class TopkCKA(Term):
             hidden = states.stacked(layers)
             order, counts, most = self._kept(states, nesting, heads)
             values = _one_minus_cka(hidden, order, counts, most, nesting.truncated, self.detach, 1e-8)
-        per_row = values.sum() if self.reduction == "sum" else values.mean(0).sum() / len(layers)
-        return per_row / len(states.mask)
+        return over_layers(values, self.reduction, len(layers), len(states.mask))
 
     def _kept(
         self, states: "States", nesting: Nesting, heads: "torch.nn.Module | None"

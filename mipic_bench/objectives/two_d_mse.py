@@ -9,8 +9,9 @@ from pydantic import Field
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._divergence import coordinate_kl
 from mipic_bench.objectives._task import Task, TaskTerm
-from mipic_bench.objectives._term import Nesting, Positive, Weight
+from mipic_bench.objectives._term import Nesting
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Positive, Weight
 
 if TYPE_CHECKING:
     import torch

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import posthoc, tasks
+from mipic_bench import official, posthoc, tasks
 from mipic_bench.errors import UserError
-from mipic_bench.evaluators import _official as official
 from mipic_bench.planning import estimate
 from mipic_bench.planning.changes import count, difference
 from mipic_bench.planning.request import Cell, Inputs, Request, check
-from mipic_bench.recipes.recipe import Recipe, resolve
+from mipic_bench.recipes.recipe import Recipe
+from mipic_bench.recipes.resolved import resolve
 from mipic_bench.results import failures, locks
 from mipic_bench.results import folder as results
 from mipic_bench.shapes import default_dims, require

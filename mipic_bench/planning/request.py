@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mipic_bench import backbones, corpora, tasks
+from mipic_bench import backbones, corpora, official, tasks
 from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.evaluators import PRECISIONS
-from mipic_bench.evaluators import _official as official
 from mipic_bench.planning import leakage
-from mipic_bench.recipes.recipe import Recipe, Resolved
+from mipic_bench.recipes.recipe import Recipe
+from mipic_bench.recipes.resolved import Resolved
 from mipic_bench.results import folder as results
 from mipic_bench.shapes import served
 

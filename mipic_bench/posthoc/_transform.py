@@ -12,6 +12,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from mipic_bench.registry import leaves
 
 
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x -> weight x + bias, then ReLU if asked.
+
+    Attributes:
+        weight: (out, in) float32.
+        bias: (out,) float32; None for none.
+        relu: whether negative numbers become 0.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    relu: bool = False
+
+
 class Fitted(ABC):
     """A transform that has seen its training vectors."""
 
@@ -34,6 +49,20 @@ class Fitted(ABC):
     def at(self, vectors: np.ndarray, dim: int) -> np.ndarray:
         """Return the transformed vectors at one width, (n, D) -> (n, dim)."""
         return self.apply(vectors)[:, :dim]
+
+    def affine_maps(self, width: int, dim: int) -> list[Affine]:
+        """Return the transform at one width as affine maps, one after the other: by default read off zero and each coordinate.
+
+        A transform that is no affine map overrides this; export tries the maps on random vectors before it writes them.
+
+        Args:
+            width: of the vectors that it takes.
+            dim: of those that it gives.
+        """
+        origin = self.at(np.zeros((1, width), dtype=np.float32), dim)
+        columns = self.at(np.eye(width, dtype=np.float32), dim) - origin
+        bias = np.ascontiguousarray(origin[0])
+        return [Affine(np.ascontiguousarray(columns.T), bias if bias.any() else None)]
 
 
 class Transform(BaseModel, ABC):
@@ -82,6 +111,11 @@ class LinearMap(Fitted):
     def arrays(self) -> dict[str, np.ndarray]:
         """See `Fitted.arrays`."""
         return {"mean": self.mean, "matrix": self.matrix}
+
+    def affine_maps(self, width: int, dim: int) -> list[Affine]:
+        """See `Fitted.affine_maps`; the mean goes first: one map would subtract large numbers where a whitening blows vectors up."""
+        centered = [Affine(np.eye(width, dtype=np.float32), -self.mean)] if self.mean.any() else []
+        return [*centered, Affine(np.ascontiguousarray(self.matrix[:, :dim].T))]
 
 
 @cache

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from mipic_bench.objectives import nested_cosines
-from mipic_bench.objectives._term import Count, Positive, Several, Weight, linear
-from mipic_bench.posthoc._transform import Fitted, Transform
+from mipic_bench.objectives._term import linear
+from mipic_bench.posthoc._transform import Affine, Fitted, Transform
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Count, Positive, Several, Weight
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,17 @@ class Adapted(Fitted):
     def arrays(self) -> dict[str, np.ndarray]:
         """See `Fitted.arrays`."""
         return {name: value for name, value in vars(self).items() if name != "history"}
+
+    def affine_maps(self, width: int, dim: int) -> list[Affine]:
+        """See `Fitted.affine_maps`: two, and x gets past the ReLU of the first as relu(x) - relu(-x)."""
+        eye = np.eye(width, dtype=np.float32)
+        first = np.concatenate([self.inner * self.scale, eye, -eye])
+        bias = np.concatenate([self.inner_bias, np.zeros(2 * width, dtype=np.float32)])
+        second = np.concatenate([self.outer / self.scale, eye, -eye], axis=1)[:dim]
+        return [
+            Affine(first.astype(np.float32), bias, relu=True),
+            Affine(np.ascontiguousarray(second, dtype=np.float32), (self.outer_bias / self.scale)[:dim]),
+        ]
 
 
 class Adaptor(Transform):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mipic_bench.objectives import nested_cosines
-from mipic_bench.objectives._term import Count, Positive, Several
 from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
 from mipic_bench.posthoc.pca import PCA
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Count, Positive, Several
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from mipic_bench.objectives._term import Count, Positive, Several
 from mipic_bench.posthoc._transform import Fitted, Transform
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Count, Positive, Several
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mipic_bench.errors import UserError, raise_all, unknown
-from mipic_bench.objectives._term import Count, Positive, Several, Share
+from mipic_bench.settings import Count, Positive, Several, Share
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)

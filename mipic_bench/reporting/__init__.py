@@ -134,7 +134,7 @@ class Section(ABC):
         """Yield what the section says, in order; a section that yields nothing is left out."""
 
 
-def found() -> dict[str, type[Section]]:
+def sections() -> dict[str, type[Section]]:
     """Every section: name -> class, in order."""
     import mipic_bench.reporting as package
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting
-from mipic_bench.analysis.tables import Column, printed, records
+from mipic_bench.analysis.tables import SCORE, printed, records
 from mipic_bench.figures._axes import roomy
 from mipic_bench.figures._style import PALETTE, UNTRAINED, Style
 
@@ -26,7 +26,6 @@ _MARKERS = {
     "X": "M{0},{1}m-{2},-{2}l{2},2 l{2},-2l-2,{2}l2,{2}l-{2},-2l-{2},2l2,-{2}z",
     "*": "M{0},{1}m0,-{2}l1.2,2.8h2.8l-2.2,2l.9,2.9l-2.7,-1.8l-2.7,1.8l.9,-2.9l-2.2,-2h2.8z",
 }
-_VALUE = Column("mean", "", "score", "low", "high")
 
 
 def color(style: Style, method: str) -> str:
@@ -153,7 +152,7 @@ def _band(points: pd.DataFrame, hue: str, scale: _Scale) -> Markup:
 def _tip(record: dict[str, float], method: str, seen: bool) -> str:
     seeds = int(record["seeds"])
     known = f"{seeds} seeds, 95 % interval" if seeds > 1 else "1 run, no interval"
-    return f"{method} · dim {record['dim']}\n{printed(record, _VALUE)}\n{known}" + (
+    return f"{method} · dim {record['dim']}\n{printed(record, SCORE)}\n{known}" + (
         "" if seen else "\nwidth not trained"
     )
 

@@ -16,11 +16,8 @@ import pandas as pd
 from mipic_bench import stats
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick
-from mipic_bench.analysis.tables import Column, printed, records
+from mipic_bench.analysis.tables import DIFFERENCE, SCORE, printed, records
 from mipic_bench.stats.significance import ALPHA
-
-_SCORE = Column("mean", "", "score", "low", "high")
-_DIFFERENCE = Column("difference", "", "difference", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Standing:
     def lead_over(self, method: str) -> str:
         """The leader's difference from a method with its interval, printed."""
         (record,) = records(self.against[self.against["method"] == method])
-        return printed(record, _DIFFERENCE)
+        return printed(record, DIFFERENCE)
 
     def may_be_best(self, method: str) -> bool:
         """Whether the method leads or is not known to be behind."""
@@ -117,7 +114,7 @@ def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, lay
     )
     scores = {record["method"]: record["mean"] for record in lines}
     against = against.sort_values("difference", kind="stable").reset_index(drop=True)
-    shown = printed(leader, _SCORE)
+    shown = printed(leader, SCORE)
     return Standing(family, view.metric_title(family), scores, against, shown, leader["seeds"], leader["tasks"])
 
 

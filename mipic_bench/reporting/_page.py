@@ -35,7 +35,7 @@ def html(material: Material, sections: "Sequence[Filled]", pictures: Pictures) -
         style=material.style,
         sections=sections,
         pictures=pictures,
-        parts=figures.found(),
+        parts=figures.drawings(),
         css=source["page.css"],
         js=source["page.js"],
         inline=inline,
@@ -123,7 +123,7 @@ def _markdown_of(block: Any, setting: Setting | None, pictures: Pictures) -> lis
         return [f"[{tables.escaped(block.table.title)}](tables/{block.table.name}.md)", ""]
     if isinstance(block, Drawn):
         shown = pictures.get((block.kind, setting), [])
-        caption = figures.found()[block.kind].caption
+        caption = figures.drawings()[block.kind].caption
         return [*(f"![{tables.escaped(p.title)}](figures/{p.stem}.png)\n" for p in shown), tables.escaped(caption), ""]
     assert isinstance(block, Live)
     return []

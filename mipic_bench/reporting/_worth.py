@@ -7,11 +7,9 @@ import pandas as pd
 
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick
-from mipic_bench.analysis.tables import Column, printed, records
+from mipic_bench.analysis.tables import DIFFERENCE, printed, records
 from mipic_bench.reporting import Block, Bullets, Prose
 from mipic_bench.stats.estimates import BETTER, SAME, UNKNOWN, WORSE
-
-_DIFFERENCE = Column("difference", "", "difference", "low", "high")
 
 
 def bases(view: View) -> tuple[str, ...]:
@@ -47,7 +45,7 @@ def _width(part: pd.DataFrame) -> str:
     """What is known at one width; the numbers of what cannot be told are in the table of the ablations."""
     lines = records(part)
     found = [
-        f"{printed(record, _DIFFERENCE)} on {record['family']}"
+        f"{printed(record, DIFFERENCE)} on {record['family']}"
         for record in lines
         if record["verdict"] in (BETTER, WORSE)
     ]
@@ -63,7 +61,7 @@ def _width(part: pd.DataFrame) -> str:
 def _named(record: dict[str, Any]) -> str:
     """The family, and the number of a single run, which no interval tells from chance but which is all there is."""
     alone = record["verdict"] == UNKNOWN and not pd.isna(record["difference"])
-    return f"{record['family']} ({printed(record, _DIFFERENCE)})" if alone else str(record["family"])
+    return f"{record['family']} ({printed(record, DIFFERENCE)})" if alone else str(record["family"])
 
 
 def in_words(names: Sequence[str]) -> str:

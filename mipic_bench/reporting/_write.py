@@ -43,7 +43,7 @@ def write(material: Material, out: Path) -> Path:
     for folder in ("tables", "figures"):
         commit.make(out / folder)
     drawing = _start_drawing(material, out / "figures")
-    parts = reporting.found()
+    parts = reporting.sections()
     filled = {name: list(part().blocks(material)) for name, part in parts.items()}
     pictures = _collect(material, drawing, out / "figures")
     filled["leftout"] += _not_drawn(pictures)
@@ -83,7 +83,7 @@ def _draw(view: View, style: Style, folder: Path) -> list[tuple[str, str]]:
 
 def _collect(material: Material, drawing: Iterable[list[tuple[str, str]]], folder: Path) -> Pictures:
     """The pictures that were drawn, by kind and setting, in the order of the view's settings."""
-    parts = figures.found()
+    parts = figures.drawings()
     order = {setting: place for place, setting in enumerate(material.view.settings)}
     found: list[tuple[int, str, str, Setting]] = []
     for kind, stem in chain.from_iterable(drawing):
@@ -105,7 +105,7 @@ def _setting_of(view: View, what: str) -> Setting:
 def _not_drawn(pictures: Pictures) -> Iterator[Block]:
     """Say which figures nothing was there for, and what they need."""
     drawn = {kind for kind, _ in pictures}
-    missing = tuple(f"{part.title}. {part.needs}" for kind, part in figures.found().items() if kind not in drawn)
+    missing = tuple(f"{part.title}. {part.needs}" for kind, part in figures.drawings().items() if kind not in drawn)
     if missing:
         yield Prose("Not drawn:")
         yield Bullets(missing)

@@ -7,12 +7,9 @@ from markupsafe import Markup
 
 from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, last_layer, pick
-from mipic_bench.analysis.tables import Column, Table, budget_tables, in_order
+from mipic_bench.analysis.tables import DIFFERENCE, SCORE, Column, Table, budget_tables, in_order
 from mipic_bench.reporting import Block, Drawn, Live, Material, Prose, Section, Shown
 from mipic_bench.reporting._heat import heat_table
-
-_SCORE = Column("mean", "", "score", "low", "high")
-_DIFFERENCE = Column("difference", "", "difference", "low", "high")
 
 
 class Budgets(Section):
@@ -42,7 +39,7 @@ class Budgets(Section):
 
 def _families(view: View, setting: Setting, points: pd.DataFrame, reference: str | None) -> Markup:
     """A closed block per family but the first, each with one table per method."""
-    column, palette = (_DIFFERENCE, "RdBu") if reference else (_SCORE, "viridis")
+    column, palette = (DIFFERENCE, "RdBu") if reference else (SCORE, "viridis")
     blocks: list[Markup] = []
     for family in view.families(setting):
         part = points[points["family"] == family]

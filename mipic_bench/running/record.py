@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mipic_bench import official
 from mipic_bench.backbones import Backbone
 from mipic_bench.evaluators import Score
-from mipic_bench.evaluators import _official as official
 from mipic_bench.planning import leakage
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results.folder import holds, joined_entry, joined_training, unit_of

@@ -8,20 +8,19 @@ from typing import Any
 
 import pandas as pd
 
-from mipic_bench import backbones
+from mipic_bench import backbones, official
 from mipic_bench.backbones import Backbone
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Score
-from mipic_bench.evaluators import _official as official
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import failures
 from mipic_bench.results import folder as results
 from mipic_bench.results.rows import IDENTITY, typed, union
-from mipic_bench.running import views
+from mipic_bench.running import encoded
+from mipic_bench.running.encoded import Encoded
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.record import Scored, joined, record_of, together
 from mipic_bench.running.stopping import STOP
-from mipic_bench.running.views import View
 from mipic_bench.tasks import Fold
 from mipic_bench.training import checkpoint, memory, trainer
 from mipic_bench.training.accelerating import accelerator, logged
@@ -79,7 +78,7 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     parts = [read_part(part, folds, request, inputs, reporter) for part in cell.parts]
     start = perf_counter()
     errors: list[ScoringError] = []
-    read = [view for part in parts for view in part.views]
+    read = [one for part in parts for one in part.encoded]
     scored = list(_score(cell, folds, read, request, reporter, errors))
     rows = pd.DataFrame(
         [row for item in scored for row in _rows(cell, item, inputs.protocol_of(item.fold))],
@@ -98,7 +97,7 @@ class Part:
     cell: Cell
     backbone: Backbone
     training: dict[str, Any]
-    views: list[View]
+    encoded: list[Encoded]
     seconds: float
 
 
@@ -107,7 +106,7 @@ def read_part(cell: Cell, folds: Sequence[Fold], request: Request, inputs: Input
     backbone = _loaded(cell, request, inputs)
     training = _trained(cell, backbone, request, inputs, reporter) if cell.recipe.trains else {}
     start = perf_counter()
-    read = views.read(cell, backbone, folds, request, inputs, reporter)
+    read = encoded.read(cell, backbone, folds, request, inputs, reporter)
     return Part(cell, backbone, training, read, perf_counter() - start)
 
 
@@ -204,7 +203,7 @@ def _train(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, rep
 def _score(
     cell: Cell,
     folds: Sequence[Fold],
-    read: Sequence[View],
+    read: Sequence[Encoded],
     request: Request,
     reporter: Reporter,
     errors: list[ScoringError],
@@ -217,10 +216,10 @@ def _score(
             try:
                 scores: list[Score] = []
                 notes: list[str] = []
-                for view in read:
-                    own = request.prompts.view(view.embeddings, fold, views.texts_of(fold, request))
+                for vectors in read:
+                    own = request.prompts.view(vectors.embeddings, fold, encoded.texts_of(fold, request))
                     for layers, precisions in request.budgets(cell.layers):
-                        scores += scorer.score(fold, own, layers, view.dims, precisions, request.protocol)
+                        scores += scorer.score(fold, own, layers, vectors.dims, precisions, request.protocol)
                         notes += scorer.notes
             except Exception as error:
                 wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")

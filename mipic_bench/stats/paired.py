@@ -17,8 +17,8 @@ from mipic_bench.stats.parts import complete, mean_parts, task_count
 from mipic_bench.stats.power import detectable
 from mipic_bench.stats.significance import paired_p
 
-SETTING = ("backbone", "protocol", "precision", "layer", "dim")  # and the corpus, which a method without training lacks
-PAIR = ("left", "right", "corpus", *SETTING)
+PLACE = ("backbone", "protocol", "precision", "layer", "dim")  # and the corpus, which a method without training lacks
+PAIR = ("left", "right", "corpus", *PLACE)
 DIFFERENCE = (
     "difference", "low", "high", "low_wide", "high_wide", "sd", "seeds", "tasks", "excluded", "p", "p_kind",
     "improvement", "detectable", "verdict", "kind", "note",
@@ -133,7 +133,7 @@ def differences(
         found.append(match(grid, np.flatnonzero(others), np.flatnonzero(~others)))
     result = compare(found, with_mean=len(found) > 1, questions=questions, seed=seed)
     result = result.rename(columns={"left": "method", "right": "reference"})
-    return result[["method", "reference", "corpus", *SETTING, "family", "metric", *DIFFERENCE]]
+    return result[["method", "reference", "corpus", *PLACE, "family", "metric", *DIFFERENCE]]
 
 
 def match(grid: Grid, left: NDArray[np.int64], right: NDArray[np.int64]) -> Pairs:
@@ -144,10 +144,10 @@ def match(grid: Grid, left: NDArray[np.int64], right: NDArray[np.int64]) -> Pair
         left: positions of groups.
         right: positions of groups.
     """
-    columns = ["method", "corpus", *SETTING]
+    columns = ["method", "corpus", *PLACE]
     one = grid.index.iloc[left][columns].assign(place_left=left)
     two = grid.index.iloc[right][columns].assign(place_right=right)
-    both = one.merge(two, on=list(SETTING), suffixes=("_left", "_right"))
+    both = one.merge(two, on=list(PLACE), suffixes=("_left", "_right"))
     alike = (both["corpus_left"] == both["corpus_right"]) | (both["corpus_left"] == "") | (both["corpus_right"] == "")
     both = both[alike].reset_index(drop=True)
     both["corpus"] = both["corpus_left"].where(both["corpus_left"] != "", both["corpus_right"])

@@ -7,7 +7,7 @@ import torch
 
 from mipic_bench.backbones import Backbone
 from mipic_bench.corpora import Corpus
-from mipic_bench.recipes.recipe import Training
+from mipic_bench.recipes.schema import Training
 
 BUCKET = 32  # batches whose examples are sorted by length together, so that little is padding
 

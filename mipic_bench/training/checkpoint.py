@@ -5,7 +5,6 @@ it (weights, optimizer, generators): the JSON is the commit mark, the tensors of
 A finished run may keep its weights: `<results>/checkpoints/<run>/` is a model folder that `backbones.load` reads.
 """
 
-import copy
 import hashlib
 import json
 import os
@@ -24,7 +23,6 @@ from safetensors.torch import load_file, save_file
 from mipic_bench.backbones.digests import file_sha256
 from mipic_bench.backbones.loading import quiet
 from mipic_bench.backbones.readout import FLAGS
-from mipic_bench.backbones.tuning import merged
 from mipic_bench.errors import UserError
 from mipic_bench.results import commit
 
@@ -206,11 +204,11 @@ class Saver:
 
 
 def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
-    """Keep trained weights as a model folder: safetensors, configuration, tokenizer, pooling. Adapters are folded in.
+    """Keep trained weights as a model folder: safetensors, configuration, tokenizer, pooling.
 
     Args:
         folder: `<results>/checkpoints/<run>`; what stood there is replaced.
-        backbone: trained.
+        backbone: trained, its adapters folded in.
         record: what `checkpoint.json` says of it.
 
     Returns:
@@ -221,13 +219,11 @@ def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
     """
     # the cell's lock is ours: what stands at either place is dead
     building, before = folder.with_name(f"{folder.name}.tmp"), folder.with_name(f"{folder.name}.before")
-    adapted = any(hasattr(module, "get_base_layer") for module in backbone.model.modules())
-    model = merged(copy.deepcopy(backbone.model)) if adapted else backbone.model
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         with quiet():
-            model.save_pretrained(building)
+            backbone.model.save_pretrained(building)
         backbone.tokenizer.save_pretrained(building)
         _write_pooling(building, backbone)
         files = sorted(path for path in building.rglob("*") if path.is_file())

@@ -15,7 +15,8 @@ from mipic_bench.corpora import Corpus
 from mipic_bench.encoding.embed import encode
 from mipic_bench.errors import UserError
 from mipic_bench.objectives import Term
-from mipic_bench.recipes.recipe import Resolved, Training
+from mipic_bench.recipes.resolved import Resolved
+from mipic_bench.recipes.schema import Training
 from mipic_bench.states import States
 from mipic_bench.training.batches import Batch, Batches
 from mipic_bench.training.checkpoint import Saver

@@ -17,7 +17,7 @@ from mipic_bench.figures import Drawing
 from mipic_bench.figures._save import save
 from mipic_bench.figures._style import Style, bind
 
-PARTS = figures.found()
+PARTS = figures.drawings()
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=-"
 
 
@@ -95,5 +95,7 @@ def test_every_file_is_a_part():
 
 
 def test_no_figure_imports_torch():
-    code = "import sys; from mipic_bench import figures, reporting; figures.found(); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from mipic_bench import figures, reporting; figures.drawings(); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

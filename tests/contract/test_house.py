@@ -18,12 +18,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up; a part imports from its own level and from those below it, at its top and inside its functions
 LEVELS = (
-    "errors families paths registry shapes states",
+    "errors families paths registry settings shapes states",
     "results data objectives",
     "posthoc stats tasks backbones",
     "recipes corpora encoding",
     "evaluators training",
-    "analysis adapter",
+    "analysis adapter official",
     "planning figures",
     "running reporting",
     "models",

@@ -16,7 +16,8 @@ from mipic_bench.backbones.sources import ENTRIES  # noqa: E402
 from mipic_bench.commands import listing  # noqa: E402
 from mipic_bench.paths import shipped  # noqa: E402
 from mipic_bench.recipes.methods import catalog  # noqa: E402
-from mipic_bench.recipes.recipe import read, resolve, variants  # noqa: E402
+from mipic_bench.recipes.recipe import read, variants  # noqa: E402
+from mipic_bench.recipes.resolved import resolve  # noqa: E402
 from mipic_bench.shapes import Shape, default_chain, default_dims  # noqa: E402
 
 FILES = sorted(shipped("methods").glob("*.toml"))

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from training import on_tiny, one_thread, train  # noqa: E402
 
 from mipic_bench.recipes.methods import catalog  # noqa: E402
-from mipic_bench.recipes.recipe import Recipe, resolve  # noqa: E402
+from mipic_bench.recipes.recipe import Recipe  # noqa: E402
+from mipic_bench.recipes.resolved import resolve  # noqa: E402
 from mipic_bench.shapes import Shape  # noqa: E402
 
 FOLDER = Path(__file__).parent

@@ -13,7 +13,7 @@ from sides import DTYPES, default_dtype, recipe_on, train_ours
 from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
 from mipic_bench.encoding.embed import encode
-from mipic_bench.recipes.recipe import Resolved
+from mipic_bench.recipes.resolved import Resolved
 from mipic_bench.training.batches import Batches
 
 LENGTH = 128

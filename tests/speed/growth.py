@@ -16,7 +16,7 @@ from sides import DTYPES, SETTINGS, default_dtype, step_seconds
 from mipic_bench import backbones, evaluators, tasks
 from mipic_bench.encoding.embed import Embeddings, encode
 from mipic_bench.recipes import methods
-from mipic_bench.recipes.recipe import resolve
+from mipic_bench.recipes.resolved import resolve
 
 STEPS = 6
 

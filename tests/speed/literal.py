@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mipic_bench.objectives import Term
-from mipic_bench.recipes.recipe import Resolved
+from mipic_bench.recipes.resolved import Resolved
 from mipic_bench.states import States
 
 

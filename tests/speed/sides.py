@@ -16,7 +16,7 @@ from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
 from mipic_bench.corpora import Corpus
 from mipic_bench.recipes import methods
-from mipic_bench.recipes.recipe import Resolved, resolve
+from mipic_bench.recipes.resolved import Resolved, resolve
 from mipic_bench.training import trainer
 
 MIXED = {"float32": "no", "bfloat16": "bf16"}

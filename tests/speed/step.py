@@ -14,7 +14,7 @@ from sides import DTYPES, default_dtype, recipe_on, step_seconds
 
 from mipic_bench import backbones
 from mipic_bench.backbones import Backbone
-from mipic_bench.recipes.recipe import Resolved
+from mipic_bench.recipes.resolved import Resolved
 from mipic_bench.states import States
 
 LENGTH = 128

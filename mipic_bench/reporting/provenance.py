@@ -12,7 +12,7 @@ from mipic_bench.recipes.schema import flat
 from mipic_bench.reporting import Block, Bullets, Material, Prose, Section, Shown
 
 
-class Origin(Section):
+class Provenance(Section):
     """Provenance."""
 
     title = "Provenance"

@@ -14,7 +14,7 @@ from mipic_bench.planning.request import Inputs, Request
 from mipic_bench.posthoc import transforms
 from mipic_bench.recipes.methods import find
 from mipic_bench.results.folder import read
-from mipic_bench.running import views
+from mipic_bench.running import encoded
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.run import run_cell
 from mipic_bench.shapes import served
@@ -162,9 +162,9 @@ def test_every_seed_of_a_random_transform_has_a_fit_of_its_own(run):
 
 def test_a_sample_of_texts_is_drawn_without_repeats():
     texts = [f"text {number}" for number in range(50)] * 2
-    chosen = views.sample(texts, 10, 0)
-    assert len(set(chosen)) == 10 and chosen == views.sample(texts, 10, 0) != views.sample(texts, 10, 1)
-    assert views.sample(texts, 50, 0) == texts[:50]
+    chosen = encoded.sample(texts, 10, 0)
+    assert len(set(chosen)) == 10 and chosen == encoded.sample(texts, 10, 0) != encoded.sample(texts, 10, 1)
+    assert encoded.sample(texts, 50, 0) == texts[:50]
 
 
 def test_a_term_that_needs_scores_refuses_other_corpora(run):
@@ -180,7 +180,7 @@ def test_scored_texts_are_read_up_to_the_length_of_the_recipe():
     )
     inputs, backbone = Inputs(asked), backbones.load("tiny")
     [cell] = plan(asked, inputs)
-    [view] = views.read(cell, backbone, list(inputs.folds.values()), asked, inputs, Reporter(quiet=True))
+    [view] = encoded.read(cell, backbone, list(inputs.folds.values()), asked, inputs, Reporter(quiet=True))
     short, long = (
         encode(backbone, view.embeddings.index, [4], max_length=length, device=torch.device("cpu")).at(4)
         for length in (5, 128)

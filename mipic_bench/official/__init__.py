@@ -16,8 +16,9 @@ from typing import Any, ClassVar, final
 from mipic_bench import evaluators, tasks
 from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError
-from mipic_bench.evaluators import Evaluator, Score, mteb_tasks
-from mipic_bench.evaluators.mteb_tasks import MtebTask
+from mipic_bench.evaluators import Evaluator, Score
+from mipic_bench.official import mteb_tasks
+from mipic_bench.official.mteb_tasks import MtebTask
 from mipic_bench.tasks import Fold, TaskData
 from mipic_bench.tasks._base import frame_of
 from mipic_bench.tasks.local import SPLIT_NAMES
@@ -41,8 +42,8 @@ class Official(Evaluator):
     precisions: ClassVar[tuple[str, ...]] = evaluators.PRECISIONS  # what mteb cannot do is left out below
     limits_from_texts: ClassVar[bool] = False
 
-    def texts(self, fold: Fold, precisions: Sequence[str] = ("float32",)) -> Iterator[str]:
-        """Yield every text that mteb will look up."""
+    def _texts(self, fold: Fold) -> Iterator[str]:
+        """See `Evaluator._texts`: what mteb will look up."""
         assert isinstance(fold, OfficialFold)
         yield from fold.task.asked.texts
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from mipic_bench import official
 from mipic_bench.backbones import Backbone
 from mipic_bench.encoding.embed import Embeddings, encode
 from mipic_bench.encoding.vectors import Kept
-from mipic_bench.evaluators import _official as official
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.posthoc import Fitted, Transform, keep, kept, place
 from mipic_bench.running.progress import Reporter
@@ -22,7 +22,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 @dataclass(frozen=True)
-class View:
+class Encoded:
     """Vectors, and the widths that are read off them as prefixes."""
 
     embeddings: Embeddings
@@ -31,7 +31,7 @@ class View:
 
 def read(
     cell: Cell, backbone: Backbone, folds: Sequence[Fold], request: Request, inputs: Inputs, reporter: Reporter
-) -> list[View]:
+) -> list[Encoded]:
     """Read out every text of some tasks once; fit and apply the method's transform, if it has one.
 
     Args:
@@ -44,7 +44,7 @@ def read(
     embeddings = _encode(cell, backbone, texts, request, reporter)
     transform = cell.recipe.posthoc
     if transform is None:
-        return [View(embeddings, cell.dims) if cell.width is None else narrowed(embeddings, cell.dims)]
+        return [Encoded(embeddings, cell.dims) if cell.width is None else narrowed(embeddings, cell.dims)]
     fitted = _fitted(cell, transform, backbone, request, inputs, reporter)
     return transformed(embeddings, fitted, cell.recipe.nesting.dims, cell.dims)
 
@@ -105,10 +105,10 @@ def _kept_vectors(backbone: Backbone, max_length: int, request: Request, reporte
     )
 
 
-def narrowed(embeddings: Embeddings, dims: tuple[int, ...]) -> View:
+def narrowed(embeddings: Embeddings, dims: tuple[int, ...]) -> Encoded:
     """Keep no more coordinates than the widths need."""
     width = max(dims)
-    return View(
+    return Encoded(
         Embeddings(embeddings.index, {layer: embeddings.at(layer)[:, :width] for layer in embeddings.layers}), dims
     )
 
@@ -129,8 +129,8 @@ def fit(transform: Transform, embeddings: Embeddings, dims: Sequence[int], seed:
 
 def transformed(
     embeddings: Embeddings, fitted: Mapping[int, Fitted], trained: Sequence[int], asked: Sequence[int]
-) -> list[View]:
-    """Apply what was fitted: one view when prefixes serve every width, else one per fitted width.
+) -> list[Encoded]:
+    """Apply what was fitted: one when prefixes serve every width, else one per fitted width.
 
     Args:
         embeddings: of the texts that are scored.
@@ -139,9 +139,9 @@ def transformed(
     """
     if all(one.nested for one in fitted.values()):
         arrays = {layer: one.apply(embeddings.at(layer)) for layer, one in fitted.items()}
-        return [View(Embeddings(embeddings.index, arrays), tuple(asked))]
-    views = []
+        return [Encoded(Embeddings(embeddings.index, arrays), tuple(asked))]
+    found = []
     for width, dims in served(sorted({*trained, embeddings.width}), asked).items():
         arrays = {layer: one.at(embeddings.at(layer), width) for layer, one in fitted.items()}
-        views.append(View(Embeddings(embeddings.index, arrays), dims))
-    return views
+        found.append(Encoded(Embeddings(embeddings.index, arrays), dims))
+    return found
