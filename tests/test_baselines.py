@@ -126,6 +126,9 @@ def test_a_results_folder_is_a_baseline_with_means_over_seeds(tmp_path):
     frame = baselines.load([tmp_path / "theirs"])
     assert frame["value"].tolist() == pytest.approx([0.6, 0.6]) and set(frame["note"]) == {"mean of 2 runs"}
     assert set(frame["source"]) == {"results folder theirs"} and set(frame["layer"]) == {"6"}
+    files = baselines.load([f"{tmp_path}/theirs/runs/*.csv"])  # a seed has a file of its own
+    columns = ["value", "note", "source", "task", "layer"]
+    pd.testing.assert_frame_equal(files[columns], frame[columns])
     run = baselines.load([tmp_path / "theirs" / "runs" / f"{name}.csv"])
     assert run["value"].tolist() == [0.7, 0.7] and run["task"].tolist() == ["toy_sts", "NA"]
     rows = make_rows("mine", dims=[8]).assign(protocol="clean-without-toy")  # ours too: rows left out, no value

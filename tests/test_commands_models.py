@@ -258,6 +258,11 @@ def test_a_precision_that_a_task_cannot_have_is_told_and_an_empty_run_can_be_rep
     assert "odd: binary+rescore is a way of searching, so sts has no such rows" in err
 
 
+def test_without_float32_the_tables_are_of_what_there_is(command):
+    code, out, _ = command("evaluate", "tiny", "--task", "toy-pair", "--dims", "16", "--precision", "binary")
+    assert code == 0 and "pair · pretrained · tiny, without training · binary" in " ".join(out.split())
+
+
 def test_the_tables_are_of_what_was_asked_for_alone(command, tmp_path):
     for name in ("one", "two"):
         sts_folder(tmp_path / "data" / name)

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ def test_the_file_keeps_every_digit_and_says_true_or_false(tmp_path):
 
 def test_the_sources_doubts_are_repeated():
     notes = compare(ours(), published(note="metric presumed")).attrs["notes"]
-    assert notes == ["1 of the numbers compared come with a note (arXiv:0000.00000): metric presumed."]
+    assert notes == ["1 of the published numbers comes with a note (arXiv:0000.00000): metric presumed."]
     assert compare(ours(), published(note="metric presumed", split="dev")).attrs["notes"] == []
 
 
@@ -205,6 +206,26 @@ def test_the_table_says_both_sides_and_why_not():
     text = stream.getvalue()
     assert "0.5000  mipic" in text and "+0.2500" in text
     assert "1 of 2 pairs may be compared" in text and "1 may not, because of the split" in text
+
+
+def test_what_tells_pairs_apart_is_shown_and_no_reason_is_counted_without_one():
+    rows = pd.concat([ours(), ours(corpus="wiki").assign(run="other")], ignore_index=True)
+    frame = compare(rows, published(note="metric presumed"))
+    assert len(frame) == 2 and frame["comparable"].all()
+    assert frame.attrs["doubts"] == [
+        "1 of the published numbers comes with a note (arXiv:0000.00000): metric presumed."
+    ]
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(compare_table(frame))
+    text = stream.getvalue()
+    assert "corpus" in text and "wiki" in text and "toy" in text and "2 of 2 pairs may be compared" in text
+    assert "protocol" not in text
+
+
+def test_a_folder_is_no_file_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is a folder"):
+        write(compare(ours(), published()), Path("."))
 
 
 def test_an_undefined_value_of_ours_is_no_pair():

@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib import rc_context
 
 from mipic_bench import figures
 from mipic_bench.analysis.quality import View
 from mipic_bench.figures import ablation_forest, pareto, quality_by_dim
 from mipic_bench.figures._axes import roomy
 from mipic_bench.figures._heat import Words, ink
-from mipic_bench.figures._style import Style, bind
+from mipic_bench.figures._style import RC, Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
 from mipic_bench.figures.quality_by_dim import QualityByDim
 from mipic_bench.figures.sweep import Sweep, sweeps
@@ -68,6 +69,19 @@ def test_an_ablation_is_not_of_its_methods_color_nor_of_the_references():
     looks = bind(View(synthetic.rows(methods=names, seeds=(0,), layers=(1,), dims=(8, 16), tasks={"sts": ("stsb",)})))
     family = [name for name in names if name.startswith("mipic")]
     assert len({looks[name].color for name in [*family, "mrl"]}) == len(family) + 1
+
+
+def test_a_long_name_is_shortened_in_the_middle_of_a_legend():
+    names = ("mrl", "a" * 100 + "b")
+    view = View(synthetic.rows(methods=names, tasks={"sts": ("stsb",)}, layers=(6,)))
+    parts = {"quality_by_dim": QualityByDim}
+    [(_, _, figure)] = list(figures.draw_each(view, Style(bind(view), "mrl"), parts))
+    [long] = [text for text in figure.legends[0].get_texts() if "…" in text.get_text()]
+    assert long.get_text().startswith("aaa") and long.get_text().endswith("aab")
+    with rc_context(RC):
+        figure.canvas.draw()
+    box = long.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
 def test_twenty_methods_still_differ():

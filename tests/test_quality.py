@@ -103,6 +103,19 @@ def test_rows_without_provenance_may_say_when_they_were_made():
     assert "old is left out: a newer run" in view.notes[0] and (view.estimates["mean"] > 0.1).all()
 
 
+def test_a_task_at_fewer_budgets_than_the_others_is_told():
+    rows = synthetic.rows(methods=("mrl",), tasks={"sts": ("a", "b")}, layers=(6,), dims=(8, 64))
+    view = View(rows[~((rows["task"] == "b") & (rows["dim"] == 64))])
+    assert set(view.estimates["dim"]) == {8}
+    assert [note for note in view.notes if "b was scored at fewer (layer, dim) budgets than other tasks" in note]
+    assert not [note for note in View(rows).notes if "fewer" in note]
+
+
+def test_a_word_in_place_of_a_setting_is_an_ablation_and_a_number_is_swept():
+    names = ("mrl", "mrl-pooling=cls", "mrl-alpha=0.5")
+    assert View(synthetic.rows(methods=names)).methods == ("mrl", "mrl-pooling=cls")
+
+
 def test_methods_stand_in_one_order():
     view = View(synthetic.rows())
     assert view.methods == ("pretrained", "2d-mrl", "full", "mipic", "mipic-no-pic", "mipic-no-sia", "mrl")

@@ -158,6 +158,59 @@ def test_a_clear_winner_is_called_sure():
     )
 
 
+def test_who_is_better_on_the_seeds_that_both_have_leads():
+    rows = _study({"a": 0, "b": 1.5}, noise=0).given
+    few = rows[~((rows["method"] == "b") & rows["seed"].isin(["3", "4"]))].copy()
+    few.loc[(few["method"] == "a") & few["seed"].isin(["3", "4"]), "value"] += 0.1
+    view = View(few)
+    for standing in standings(view, view.settings[0], 32):
+        assert standing.leader == "b" and standing.scores["a"] > standing.scores["b"]
+    say, _, lines = sentences(view, view.settings[0], 32)
+    assert say == "At 32 dims, use b."
+    assert all("a has a higher mean over its own seeds" in line and "better than a by +1.5" in line for line in lines)
+
+
+def test_a_choice_is_sure_over_those_behind_itself_not_behind_another_leader():
+    view = _study({"a": 2, "b": 0, "c": 1.99})
+    rows = view.given.copy()
+    rows.loc[(rows["family"] == "pair") & (rows["method"] == "b"), "value"] += 0.0305
+    noise = np.random.default_rng(0).normal(0, 0.02, 5)
+    for seed, luck in enumerate(noise):
+        rows.loc[(rows["family"] == "pair") & (rows["method"] == "a") & (rows["seed"] == str(seed)), "value"] += luck
+    view = View(rows)
+    found = standings(view, view.settings[0], 32)
+    assert {one.family: one.leader for one in found}["pair"] == "b"
+    assert any("c" in one.behind for one in found)
+    assert recommended(view, found) == "a" and "c cannot be told from it" in _said(view)
+
+
+def test_of_a_backbone_whose_full_width_was_not_scored_nothing_is_kept():
+    rows = synthetic.rows(methods=("mrl",), layers=(6,), dims=(8, 16))
+    records = {
+        run: {**record, "backbone": {"width": 384, "depth": 6}} for run, record in synthetic.provenance(rows).items()
+    }
+    view = View(rows, records)
+    assert view.retentions.empty and view.budgets["dim_1"].isna().all() and view.budgets["area"].notna().all()
+    assert "minilm: the full width, 384, was not scored (16 at most); nothing is said of what" in view.notes[0]
+    assert (View(rows).retentions["mean"] > 0).all()  # nothing says what the full width is
+
+
+def test_the_markdown_says_a_width_of_each_setting(tmp_path):
+    narrow = synthetic.rows(methods=("a", "b"), layers=(6,), dims=(16, 32))
+    wide = synthetic.rows(methods=("a", "b"), backbones=("wide",), layers=(6,), dims=(64, 512))
+    reporting.build(pd.concat([narrow, wide], ignore_index=True), {}, tmp_path)
+    words = (tmp_path / "report.md").read_text().partition("## Verdict")[2]
+    assert "At 32 dims" in words and "At 64 dims" in words and "Nothing was scored" not in words
+
+
+def test_tables_of_layers_stand_with_their_own_setting(tmp_path):
+    rows = synthetic.rows(methods=("a", "b"), layers=(6,), dims=(16, 32), seeds=(0, 1))
+    both = pd.concat([rows, rows.assign(protocol="paper")], ignore_index=True)
+    reporting.build(both, {}, tmp_path)
+    named = re.findall(r"(budgets--[\w-]+)\.md", (tmp_path / "report.md").read_text())
+    assert len(named) == len(set(named)) == 2 * 2 * rows["family"].nunique()
+
+
 def test_a_setting_of_one_method_has_nothing_to_compare_whatever_other_settings_have():
     several = synthetic.rows(methods=("mrl", "mipic"), tasks={"sts": ("stsb",)}, layers=(6,))
     alone = synthetic.rows(methods=("mrl",), backbones=("other",), tasks={"sts": ("stsb",)}, layers=(6,))

@@ -52,8 +52,11 @@ def load(sources: Sequence[str | Path] = DEFAULT) -> pd.DataFrame:
         UserError: nothing is found, or a file is not one of baselines; all problems of all files at once.
     """
     actions = [lambda path=path: _read(path) for path in find(sources)]
-    frame = pd.concat(gather(actions), ignore_index=True)
-    return frame.assign(published=True)
+    read = gather(actions)
+    apart = [part for part in read if "seed" not in part]
+    if seeded := [part for part in read if "seed" in part]:  # a seed may have a file of its own
+        apart.append(_over_seeds(pd.concat(seeded, ignore_index=True)))
+    return pd.concat([part[[*COLUMNS, "file"]] for part in apart], ignore_index=True).assign(published=True)
 
 
 def check(path: Path) -> list[UserError]:
@@ -133,7 +136,7 @@ def _from_results(folder: Path) -> pd.DataFrame:
         warnings.warn(problem, results.BrokenRun, stacklevel=2)
     rows = store.rows()
     rows = rows[rows["run"].isin(set(View(rows, store.provenance()).rows["run"]))]  # of two runs of a cell the newer
-    return _over_seeds(rows.assign(source=f"results folder {folder.resolve().name}", locator="", note=""))
+    return _typed(rows.assign(source=_ours(folder.resolve()), locator="", note=""))
 
 
 def _from_file(path: Path) -> pd.DataFrame:
@@ -147,25 +150,35 @@ def _from_file(path: Path) -> pd.DataFrame:
         text = text.assign(**{column: "" for column in COLUMNS if column not in text})
         found += _value_problems(text, where)
     raise_all(found)
-    return _over_seeds(text.assign(family=text["metric"].map(METRICS)))
+    if "run" in text:
+        folder = path.resolve().parent
+        own = _ours(folder.parent) if folder.name == results.RUNS else f"rows in {folder.name}"
+        text["source"] = text["source"].where(text["source"] != "", own)
+    return _typed(text.assign(family=text["metric"].map(METRICS)))
 
 
-def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return typed baselines; rows that differ in their seed alone become their mean, NaN when one of them has no value."""
-    frame = frame.assign(
+def _ours(folder: Path) -> str:
+    return f"results folder {folder.name}"
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(
         dim=frame["dim"].astype(float).astype(np.int64),
         layer=[_layer(str(layer)) for layer in frame["layer"]],
         value=frame["value"].map(_number).astype(np.float64),
     )
-    if "seed" not in frame:
-        return frame[list(COLUMNS)]
+
+
+def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of rows that differ in their seed alone, NaN when one of them has no value."""
     frame = frame.assign(undefined=frame["value"].isna())
     means = frame.groupby(_CELL, sort=False, as_index=False).agg(
-        value=("value", "mean"), note=("note", "first"), runs=("value", "size"), undefined=("undefined", "any")
-    )
+        value=("value", "mean"), note=("note", "first"), file=("file", "first"), runs=("value", "size"),
+        undefined=("undefined", "any"),
+    )  # fmt: skip
     means["value"] = means["value"].mask(means["undefined"])  # as `compare` has it: a gap, not the mean of the others
     noted = means["note"].str.cat("mean of " + means["runs"].astype(str) + " runs", sep="; ").str.removeprefix("; ")
-    return means.assign(note=noted.where(means["runs"] > 1, means["note"]))[list(COLUMNS)]
+    return means.assign(note=noted.where(means["runs"] > 1, means["note"]))
 
 
 def _column_problems(raw: pd.DataFrame, where: str) -> Iterator[UserError]:

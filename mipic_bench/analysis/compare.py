@@ -28,6 +28,7 @@ _BUDGET = ["backbone", "corpus", "family", "task", "split", "protocol", "metric"
 _OURS = [*_BUDGET, "method"]
 _ORDER = ["family", "task", "metric", "corpus", "backbone", "precision", "dim", "layer", "ours_method"]
 _BOTH = ("corpus", "family", "split", "protocol", "layer", "precision", "metric")  # columns of ours and of theirs
+TELLING = ("backbone", "corpus", "split", "protocol", "precision")  # of ours; shown where pairs differ in them
 _MOST_PAIRS = 2_000_000
 _PLAIN = "float32"  # what a source means that says nothing of how its vectors are stored
 
@@ -65,7 +66,7 @@ def compare(
         the columns `COLUMNS`, one row per pair. `ours` is the mean over seeds, `ours_low` and `ours_high` its 95 %
         interval (NaN with one seed); `delta` is ours minus theirs, NaN between different metrics. `attrs["notes"]` is a
         list of sentences to print: older runs left out, our methods that were not trained alike, the sources' own notes on
-        numbers that may be compared, why there is no pair if there is none.
+        numbers that may be compared (alone in `attrs["doubts"]`), why there is no pair if there is none.
 
     Raises:
         UserError: a task, dim or backbone that is asked for is not in our rows.
@@ -81,9 +82,10 @@ def compare(
     pairs["delta"] = (pairs["ours"] - pairs["baseline"]).where(same_metric)
     frame = pairs[pairs["comparable"]] if only_comparable else pairs
     frame = frame.sort_values([*_ORDER, "source", "baseline_method", "locator"], kind="stable")
-    notes = [*view.notes, *alike.warnings(view), *_doubts(frame), *_why_none(frame, pairs, ours, baselines)]
+    doubts = _doubts(frame)
+    notes = [*view.notes, *alike.warnings(view), *doubts, *_why_none(frame, pairs, ours, baselines)]
     frame = frame[list(COLUMNS)].reset_index(drop=True)
-    frame.attrs["notes"] = notes
+    frame.attrs["notes"], frame.attrs["doubts"] = notes, doubts
     return frame
 
 
@@ -110,14 +112,16 @@ def compare_table(frame: pd.DataFrame, most: int = 30) -> "RenderableType":
 
     fair = frame[frame["comparable"]]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("task", "metric", "layer", "dim", "ours", "method", "theirs", "method", "delta"):
-        table.add_column(title, justify="left" if title in ("task", "metric", "method") else "right")
+    telling = [name for name in TELLING if fair[name].nunique() > 1]
+    for title in ("task", "metric", *telling, "layer", "dim", "ours", "method", "theirs", "method", "delta"):
+        table.add_column(title, justify="left" if title in ("task", "metric", "method", *telling) else "right")
     for row in fair.head(most).to_dict("records"):
-        table.add_row(*map(Text, _cells(row)))
+        task, metric, *others = _cells(row)
+        table.add_row(*map(Text, (task, metric, *(str(row[name]) for name in telling), *others)))
     counts = f"{len(fair)} of {len(frame)} pairs may be compared"
     if len(fair) > most:
         counts += f", {most} are shown"
-    unlike = frame.loc[~frame["comparable"], "reason"].str.split("; ").explode().str.partition(":")[0].value_counts()
+    unlike = frame.loc[~frame["comparable"], "reason"].str.split("; ").explode().str.split(":").str[0].value_counts()
     why = [Text(f"  {count} may not, because of the {what}") for what, count in unlike.items()]
     return Group(*([table] if len(fair) else []), Text(counts, style="dim"), *why)
 
@@ -140,7 +144,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def _check_asked(
     rows: pd.DataFrame, tasks: Sequence[str], dims: Sequence[int], backbone_map: Mapping[str, str]
 ) -> None:
-    asked = (("task", tasks, "task"), ("dim", dims, "dim"), ("backbone", backbone_map, "backbone-map"))
+    asked = (("task", tasks, "task"), ("dim", dims, "dims"), ("backbone", backbone_map, "backbone-map"))
     wrong: list[UserError] = []
     for column, names, option in asked:
         there = set(map(str, rows[column].unique()))
@@ -272,9 +276,21 @@ def _same_backbone(ours: str, theirs: str) -> bool:
 def _doubts(frame: pd.DataFrame, most: int = 5) -> list[str]:
     """Repeat what the sources' files note on numbers that may be compared: presumed metrics, readings off figures."""
     noted = frame[frame["comparable"] & (frame["note"] != "")]
-    told = noted.groupby(["source", "note"], sort=False).size()
+    theirs = [
+        "source",
+        "note",
+        "task",
+        "metric",
+        "locator",
+        "baseline_backbone",
+        "baseline_method",
+        "layer",
+        "dim",
+        "baseline",
+    ]
+    told = noted[theirs].drop_duplicates().groupby(["source", "note"], sort=False).size()
     sentences = [
-        f"{count} of the numbers compared come with a note ({source}): {note}."
+        f"{count} of the published numbers {'comes' if count == 1 else 'come'} with a note ({source}): {note}."
         for (source, note), count in told.items()
     ]
     left = [f"{len(sentences) - most} more notes stand in the baselines' files."] if len(sentences) > most else []

@@ -13,7 +13,17 @@ import numpy as np
 import pandas as pd
 
 from mipic_bench import stats
-from mipic_bench.analysis.selection import GROUP, SETTING, Setting, categorical, largest_common, pick, spread
+from mipic_bench.analysis.selection import (
+    BUDGET,
+    GROUP,
+    SETTING,
+    Setting,
+    categorical,
+    largest_common,
+    pick,
+    spread,
+    swept_value,
+)
 from mipic_bench.families import MAIN_METRIC, METRIC_TITLE
 
 T = TypeVar("T")
@@ -67,11 +77,12 @@ class View:
     def methods(self) -> tuple[str, ...]:
         """The methods to compare: those without training first, then each method followed by its ablations.
 
-        A swept value of a method that is there too is left to the figure of the sweep: to choose the best of many
-        swept values beside the others would be tuning on the scored split.
+        A swept number of a method that is there too is left to the figure of the sweep: to choose the best of many
+        swept values beside the others would be tuning on the scored split. Another word ("pooling=cls") is an ablation.
         """
+        swept = {name for name in self.every_method if swept_value(name) is not None}
         return tuple(
-            name for name in self.every_method if "=" not in name or self.bases.get(name) not in self.every_method
+            name for name in self.every_method if name not in swept or self.bases.get(name) not in self.every_method
         )
 
     @cached_property
@@ -191,6 +202,7 @@ class View:
         the family have no line.
         """
         found = self._estimates(self.counted, {group: len(tasks) for group, tasks in self.tasks.items()})
+        self._note_budgets()
         short = found[found["missing"] > 0]
         for key, part in short.groupby([*SETTING, "family", "method"], observed=True):
             *setting, family, method = map(str, key)
@@ -199,6 +211,18 @@ class View:
                 f"{where}: seeds of {method} that lack a task are left out ({part['seeds'].min()} remain)."
             )
         return found
+
+    def _note_budgets(self) -> None:
+        """Say at how many budgets a family has no mean because a task of it was scored at fewer than the others."""
+        places = self.counted[[*GROUP, "task", *BUDGET]].drop_duplicates()
+        for key, part in places.groupby(GROUP, observed=True):
+            own = part.groupby("task", observed=True).size()
+            every = len(part[BUDGET].drop_duplicates())
+            if short := [str(task) for task, count in own.items() if count < every]:
+                *setting, precision, family = map(str, key)
+                where = f"{Setting(*setting).title}, {family}" + ("" if precision == "float32" else f", {precision}")
+                what = f"{', '.join(short)} {'was' if len(short) == 1 else 'were'} scored at fewer (layer, dim) budgets"
+                self.notes.append(f"{where}: {what} than other tasks of the family, which has no mean at the rest.")
 
     def _estimates(self, rows: pd.DataFrame, tasks: Mapping[tuple[str, ...], int]) -> pd.DataFrame:
         """`stats.scores` by family, of the budgets that have all tasks of their group."""
@@ -266,12 +290,17 @@ class View:
     @cached_property
     def retentions(self) -> pd.DataFrame:
         """Score over full-width score of the same run: `stats.retentions` of `vectors`."""
-        return stats.retentions(self.vectors, metrics=self.metrics)
+        largest = self.rows.groupby("backbone", observed=True)["dim"].max()
+        for backbone, dim in largest.items():
+            if dim < self.widths[str(backbone)]:
+                what = f"the full width, {self.widths[str(backbone)]}, was not scored ({dim} at most)"
+                self.notes.append(f"{backbone}: {what}; nothing is said of what a smaller width keeps of it.")
+        return stats.retentions(self.vectors, metrics=self.metrics, full=self.widths)
 
     @cached_property
     def budgets(self) -> pd.DataFrame:
         """Area and smallest good widths of every curve: `stats.budgets` of `vectors`."""
-        return stats.budgets(self.vectors, metrics=self.metrics)
+        return stats.budgets(self.vectors, metrics=self.metrics, full=self.widths)
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
@@ -298,12 +327,20 @@ class View:
     @cached_property
     def depths(self) -> dict[str, int]:
         """Backbone -> its last layer, by the provenance; where that does not say, the deepest that was scored."""
-        deepest = self.rows.groupby("backbone", observed=True)["layer"].max()
-        depths = {str(backbone): int(layer) for backbone, layer in deepest.items()}
+        return self._of_backbones("layer", "depth")
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Backbone -> its full width, by the provenance; where that does not say, the widest that was scored."""
+        return self._of_backbones("dim", "width")
+
+    def _of_backbones(self, column: str, key: str) -> dict[str, int]:
+        largest = self.rows.groupby("backbone", observed=True)[column].max()
+        found = {str(backbone): int(value) for backbone, value in largest.items()}
         for _, record in self.records():
-            if depth := record.get("backbone", {}).get("depth"):
-                depths[str(record.get("cell", {}).get("backbone"))] = int(depth)
-        return depths
+            if value := record.get("backbone", {}).get(key):
+                found[str(record.get("cell", {}).get("backbone"))] = int(value)
+        return found
 
     def trained_dims(self, method: str, backbone: str) -> frozenset[int]:
         """The widths a method was trained at; empty when the provenance does not say."""
@@ -321,7 +358,7 @@ class View:
 
     def part(self, settings: tuple[Setting, ...]) -> "View":
         """A view of some settings without the rows themselves, for another process to draw figures from."""
-        methods = ("every_method", "methods", "untrained", "bases", "ablations", "depths")
+        methods = ("every_method", "methods", "untrained", "bases", "ablations", "depths", "widths")
         for name in (*methods, "estimates", "stored", "stored_tasks", "retentions"):
             getattr(self, name)  # made now: the rows that it comes from are left behind
         part = copy(self)

@@ -21,6 +21,15 @@ def small_dim(dims: Sequence[int]) -> int:
     return min(sorted(dims), key=lambda dim: abs(np.log2(dim / 32)))
 
 
+def swept_value(method: str) -> float | None:
+    """The number that a setting of a method was changed to last ("mipic-alpha=0.5"); None where it is no number."""
+    _, sign, value = method.rpartition("=")
+    try:
+        return float(value) if sign else None
+    except ValueError:
+        return None
+
+
 class Setting(NamedTuple):
     """What is held fixed when methods are compared."""
 

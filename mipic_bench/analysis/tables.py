@@ -209,20 +209,27 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(char, char) for char in text.replace("\n", " "))
 
 
-def budget_tables(view: View, methods: Sequence[str] | None = None) -> list[Table]:
-    """The layer x dim table of every setting, family and method on float32 vectors: layers down, widths across.
+def budget_tables(
+    view: View,
+    methods: Sequence[str] | None = None,
+    settings: Sequence[Setting] | None = None,
+    precision: str = "float32",
+) -> list[Table]:
+    """The layer x dim table of every setting, family and method in one precision: layers down, widths across.
 
     Args:
         view: the rows.
         methods: those to show; all of them, swept values too, unless said.
+        settings: those to show; all of them unless said.
+        precision: of the vectors.
 
     Returns:
         Tables whose frames hold a column per width (the mean over the family's tasks, then over seeds, as a fraction) and
         after those `<dim>_low`, `<dim>_high`, `<dim>_seeds`.
     """
     tables = []
-    for setting in view.settings:
-        points = pick(view.estimates, setting, precision="float32")
+    for setting in view.settings if settings is None else settings:
+        points = pick(view.estimates, setting, precision=precision)
         for family in view.families(setting):
             part = points[points["family"] == family]
             for method in view.every_method if methods is None else methods:
@@ -249,9 +256,11 @@ def _budget_table(view: View, setting: Setting, family: str, method: str, own: p
     trained = view.trained_dims(method, setting.backbone)
     unseen = [str(dim) for dim in dims if len(trained) > 1 and dim not in trained]
     note += f" Not trained at: {', '.join(unseen)}." if unseen else ""
-    title = f"{family} · {method} · {setting.title}"
+    [precision] = own["precision"].unique()
+    stored = "" if precision == "float32" else f"--{safe(str(precision))}"
+    title = f"{family} · {method} · {setting.title}" + (f" · {precision}" if stored else "")
     best = frozenset({(int(row), str(dims[place]))})
-    return Table(f"budgets--{setting.slug}--{safe(family)}--{safe(method)}", title, frame, columns, note, best)
+    return Table(f"budgets--{setting.slug}--{safe(family)}--{safe(method)}{stored}", title, frame, columns, note, best)
 
 
 def terminal(table: Table, width: int = 80) -> "Group":

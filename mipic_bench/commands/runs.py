@@ -238,8 +238,10 @@ def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_js
         return
     shown = console()
     provenance = read(request.results).provenance()
-    for table in budget_tables(View(rows, provenance)):
-        shown.print(terminal(table, shown.width))
+    view, there = View(rows, provenance), set(rows["precision"])
+    for precision in ["float32"] if "float32" in there else sorted(there):
+        for table in budget_tables(view, precision=precision):
+            shown.print(terminal(table, shown.width))
     shown.print(f"rows: {request.results / 'runs'}", soft_wrap=True)
     if draw and (plots := draw_all(rows, provenance, request.results / "figures")):
         shown.print(f"plots: {', '.join(str(path) for path in plots if path.suffix == '.png')}", soft_wrap=True)

@@ -11,6 +11,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from mipic_bench.figures._style import Style
 
+_KEY, _LETTER = 0.62, 0.064  # inches of a legend: the line and the gaps of an entry, a letter
+
 
 def new_figure(size: tuple[float, float]) -> Figure:
     """Make an empty figure of a size in inches, on a canvas of its own (no window, no global state)."""
@@ -47,6 +49,8 @@ def panels(
     across = 2 if count == 4 and columns == 3 else min(count, columns)  # two and two, not three and one
     down = ceil(count / across)
     wide = margins[0] + across * size[0] + (across - 1) * gaps[0] + margins[2]
+    for handle in handles:
+        handle.set_label(_shortened(str(handle.get_label()), int((wide - _KEY) / _LETTER)))
     per_row = _legend_columns(handles, wide)
     foot = margins[3] + (0.148 * ceil(len(handles) / per_row) + 0.12 if handles else 0)
     high = margins[1] + down * size[1] + (down - 1) * gaps[1] + foot
@@ -69,7 +73,14 @@ def panels(
 
 def _legend_columns(handles: Sequence[Line2D], wide: float) -> int:
     widest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    return min(len(handles), max(1, int(wide / (0.62 + 0.064 * widest)))) if handles else 1
+    return min(len(handles), max(1, int(wide / (_KEY + _LETTER * widest)))) if handles else 1
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return a label of at most so many letters, the middle left out of a longer one."""
+    if len(text) <= most:
+        return text
+    return f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}"
 
 
 def dim_axis(axes: Axes, dims: Sequence[int], prefer: Iterable[int] = ()) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from mipic_bench.analysis.quality import View
 from mipic_bench.figures._style import Style
+from mipic_bench.results.folder import safe
 
 LEGIBLE = 12  # lines in one panel that can still be told apart
 CAPTION = (
@@ -28,4 +29,4 @@ def figures_of(view: View, style: Style, points: pd.DataFrame) -> Iterator[tuple
     yield "", [method for method in methods if method not in owner]
     for base in (method for method in methods if method in owner.values()):
         family = {style.reference, base, *(method for method in owner if owner[method] == base)}
-        yield f"--{base}", [method for method in methods if method in family]
+        yield f"--{safe(base)}", [method for method in methods if method in family]

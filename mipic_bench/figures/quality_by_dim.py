@@ -41,7 +41,7 @@ class QualityByDim(Drawing):
 def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, methods: Sequence[str]) -> Figure:
     families = [name for name in view.families(setting) if (points["family"] == name).any()]
     handles = method_handles(methods, style)
-    if style.reference in methods:
+    if style.reference in methods and (points["dim"] == view.widths[setting.backbone]).any():
         handles.append(Line2D([], [], color=INK, linestyle=":", linewidth=1, label=f"{style.reference}, full width"))
     size = (2.45, 1.85) if len(families) > 1 else (3.9, 2.4)
     figure, axes = panels(len(families), size, title=_title(view, setting, points), handles=handles)
@@ -49,7 +49,7 @@ def _figure(view: View, style: Style, setting: Setting, points: pd.DataFrame, me
         part = points[points["family"] == family]
         for method in methods:
             _curve(place, part[part["method"] == method], method, style, view.trained_dims(method, setting.backbone))
-        _full_width_line(place, part, style.reference)
+        _full_width_line(place, part[part["dim"] == view.widths[setting.backbone]], style.reference)
         trained = set().union(*(view.trained_dims(method, setting.backbone) for method in methods))
         dim_axis(place, sorted(part["dim"].unique()), trained)
         place.set_title(f"{family} · {view.metric_title(family)} ×100")
@@ -111,5 +111,4 @@ def _curve(
 def _full_width_line(axes: Axes, points: pd.DataFrame, reference: str | None) -> None:
     own = points[points["method"] == reference]
     if len(own):
-        full = own.loc[own["dim"].idxmax(), "mean"]
-        axes.axhline(100 * full, color=INK, linestyle=":", linewidth=1, zorder=1)
+        axes.axhline(100 * own.iloc[0]["mean"], color=INK, linestyle=":", linewidth=1, zorder=1)

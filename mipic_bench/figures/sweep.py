@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.selection import Setting, last_layer, pick
+from mipic_bench.analysis.selection import Setting, last_layer, pick, swept_value
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import panels
 from mipic_bench.figures._style import INK, PALETTE, Style, gid
@@ -50,13 +50,10 @@ def sweeps(view: View) -> dict[tuple[str, str], dict[str, float]]:
     """
     found: dict[tuple[str, str], dict[str, float]] = {}
     for method, base in view.bases.items():
-        head, sign, value = method.rpartition("=")
-        own = max((name for name in view.every_method if head.startswith(f"{name}-")), key=len, default=base)
-        try:
-            if sign:
-                found.setdefault((own, head.removeprefix(f"{own}-")), {})[method] = float(value)
-        except ValueError:
-            continue
+        value, head = swept_value(method), method.rpartition("=")[0]
+        if value is not None:
+            own = max((name for name in view.every_method if head.startswith(f"{name}-")), key=len, default=base)
+            found.setdefault((own, head.removeprefix(f"{own}-")), {})[method] = value
     return dict(sorted(found.items()))
 
 

@@ -173,7 +173,7 @@ def build(
 
     view = View(rows, provenance, profile=profile, published=baselines)
     asked = {"--reference": reference, "--highlight": highlight}
-    wrong = {where: name for where, name in asked.items() if name and name not in view.methods}
-    errors.raise_all([errors.unknown("method", name, view.methods, where) for where, name in wrong.items()])
+    wrong = {where: name for where, name in asked.items() if name and name not in view.every_method}
+    errors.raise_all([errors.unknown("method", name, view.every_method, where) for where, name in wrong.items()])
     style = Style(bind(view), reference or figures.default_reference(view), highlight)
     return _write.write(Material(view, style), out)

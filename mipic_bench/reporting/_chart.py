@@ -50,10 +50,18 @@ def quality_chart(view: View, style: Style, setting: Setting, family: str, point
         _curve(points[points["method"] == method], method, style, scale, view.trained_dims(method, setting.backbone))
         for method in methods
     )
+    full = points[points["dim"] == view.widths[setting.backbone]]
     label = f"{family}: {view.metric_title(family)} by width, {len(methods)} methods. Arrow keys move between points."
     return Markup(
         '<div class="chart" tabindex="0" role="group" aria-label="{}"><svg viewBox="0 0 {} {}" aria-hidden="true">{}{}{}</svg></div>'
-    ).format(label, _n(_WIDE), _n(_HIGH), _axes(scale), _full_width(points, style, scale), curves)
+    ).format(
+        label,
+        _n(_WIDE),
+        _n(_HIGH),
+        _axes(scale),
+        _full_width(full, style, scale),
+        curves,
+    )
 
 
 def legend(style: Style, methods: Sequence[str]) -> Markup:
@@ -113,7 +121,7 @@ def _full_width(points: pd.DataFrame, style: Style, scale: _Scale) -> Markup:
     own = points[points["method"] == style.reference]
     if own.empty:
         return Markup("")
-    y = scale.y(float(own.loc[own["dim"].idxmax(), "mean"]))
+    y = scale.y(float(own.iloc[0]["mean"]))
     return Markup('<path class="full" d="M{},{}H{}"><title>full width, {}</title></path>').format(
         _n(_LEFT), _n(y), _n(_WIDE - _RIGHT), style.reference
     )

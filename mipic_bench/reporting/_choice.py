@@ -1,9 +1,10 @@
 """Which method to use at a width, and how sure that is.
 
-In each family the method with the highest mean leads. Another method is behind it when their paired difference over
-seeds stays a difference after Holm's correction for all methods the leader is compared with; otherwise it cannot be told
-from the leader. That the leader is chosen by the same scores is not corrected for: of many equal methods, one is called
-behind more often than 5 % of the time. The method to use is the one that leads, or cannot be told from the leader, in the most families.
+In each family the method with the highest mean leads, unless another is better on the seeds that both have: then that.
+Another method is behind it when their paired difference over seeds stays a difference after Holm's correction for all
+methods the leader is compared with; otherwise it cannot be told from the leader. That the leader is chosen by the same
+scores is not corrected for: of many equal methods, one is called behind more often than 5 % of the time. The method to use
+is the one that leads, or cannot be told from the leader, in the most families.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ class Standing:
     Attributes:
         family: of the tasks.
         metric: its name in prose.
-        scores: method -> its mean as a fraction, best first.
+        layer, dim: the budget.
+        scores: method -> its mean as a fraction: the leader's, then best first.
         against: one line per other method: method, difference (leader minus it), low, high, p_holm, seeds, detectable.
         shown: the leader's score with its interval, printed.
         seeds: of the leader.
@@ -36,6 +38,8 @@ class Standing:
 
     family: str
     metric: str
+    layer: int
+    dim: int
     scores: dict[str, float]
     against: pd.DataFrame
     shown: str
@@ -44,14 +48,13 @@ class Standing:
 
     @property
     def leader(self) -> str:
-        """The method with the highest mean."""
+        """The method that leads."""
         return next(iter(self.scores))
 
     @cached_property
     def behind(self) -> tuple[str, ...]:
         """The methods that the leader is better than, sure after Holm's correction."""
-        sure = (self.against["p_holm"] <= ALPHA) & (self.against["low"] > 0)
-        return tuple(self.against.loc[sure, "method"])
+        return surely_behind(self.against)
 
     @cached_property
     def unknown(self) -> tuple[str, ...]:
@@ -96,12 +99,41 @@ def depth_scored(view: View, setting: Setting) -> int:
     return int(pick(view.estimates, setting, precision="float32")["layer"].max())
 
 
+def surely_behind(against: pd.DataFrame) -> tuple[str, ...]:
+    """The methods whose difference stays one after Holm's correction, the other method being better."""
+    return tuple(against.loc[(against["p_holm"] <= ALPHA) & (against["low"] > 0), "method"])
+
+
+def against(view: View, setting: Setting, standing: Standing, method: str) -> pd.DataFrame:
+    """A method minus every other in a family, as `Standing.against` has the leader's."""
+    return _against(view, setting, standing.family, standing.layer, standing.dim, method, list(standing.scores))
+
+
 def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, layer: int, dim: int) -> Standing:
-    lines = records(part)
-    leader = lines[0]
-    found = pick(view.differences(leader["method"]), setting, family=family, layer=layer, dim=dim)
-    found = found[found["method"].isin(part["method"])]
-    against = pd.DataFrame(
+    lines = {str(record["method"]): record for record in records(part)}
+    place = (view, setting, family, layer, dim)
+    name = next(iter(lines))
+    found = _against(*place, name, list(lines))
+    passed = {name}
+    # means are over each method's own seeds: who is better on the seeds that both have leads
+    while better := [one for one in lines if one in surely_behind(_turned(found)) and one not in passed]:
+        name = better[0]
+        passed.add(name)
+        found = _against(*place, name, list(lines))
+    leader = lines[name]
+    scores = {one: lines[one]["mean"] for one in (name, *(other for other in lines if other != name))}
+    shown = printed(leader, SCORE)
+    own = (leader["seeds"], leader["tasks"])
+    return Standing(family, view.metric_title(family), layer, dim, scores, found, shown, *own)
+
+
+def _against(
+    view: View, setting: Setting, family: str, layer: int, dim: int, method: str, others: Sequence[str]
+) -> pd.DataFrame:
+    """One line per other method: the method minus it, smallest difference first."""
+    found = pick(view.differences(method), setting, family=family, layer=layer, dim=dim)
+    found = found[found["method"].isin(others)]
+    frame = pd.DataFrame(
         {
             "method": found["method"].to_numpy(),
             "difference": -found["difference"].to_numpy(),
@@ -112,10 +144,12 @@ def _standing(view: View, setting: Setting, part: pd.DataFrame, family: str, lay
             "detectable": found["detectable"].to_numpy(),
         }
     )
-    scores = {record["method"]: record["mean"] for record in lines}
-    against = against.sort_values("difference", kind="stable").reset_index(drop=True)
-    shown = printed(leader, SCORE)
-    return Standing(family, view.metric_title(family), scores, against, shown, leader["seeds"], leader["tasks"])
+    return frame.sort_values("difference", kind="stable").reset_index(drop=True)
+
+
+def _turned(against: pd.DataFrame) -> pd.DataFrame:
+    """The same differences, each other method minus the method."""
+    return against.assign(difference=-against["difference"], low=-against["high"], high=-against["low"])
 
 
 def recommended(view: View, found: Sequence[Standing]) -> str:

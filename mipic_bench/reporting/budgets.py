@@ -21,13 +21,11 @@ class Budgets(Section):
     def blocks(self, material: Material) -> Iterator[Block]:
         """Per setting: scores, then differences; the tables as files."""
         view = material.view
-        tables = budget_tables(view, view.methods)
         for setting in view.settings:
             points = pick(view.estimates, setting, precision="float32")
             yield Live(_families(view, setting, points, None), setting=setting)
             yield Drawn("layer_by_dim", inline=False, setting=setting)
-            own = [table for table in tables if table.name.startswith(f"budgets--{setting.slug}--")]
-            for table in own:
+            for table in budget_tables(view, view.methods, [setting]):
                 yield Shown(table, open=None, setting=setting)
             found = pick(view.differences(material.reference), setting)
             if len(found):
@@ -79,5 +77,5 @@ def _table(view: View, setting: Setting, found: pd.DataFrame, reference: str) ->
         Column("excluded", "cells excluded", "integer"),
     )
     note = "Exploratory: no p is corrected for the number of comparisons. Paired by task and seed, on what both have."
-    title = f"Difference from {reference} at the last layer: {setting.title}"
+    title = f"Difference from {reference} at layer {found['layer'].max()}: {setting.title}"
     return Table(f"differences--{setting.slug}", title, in_order(view, last_layer(found), "dim"), columns, note)

@@ -62,5 +62,5 @@ def _table(view: View, setting: Setting, points: pd.DataFrame) -> Table:
     kept = ["family", "metric", "method", "layer", "dim", "mean", "low", "high", "low_wide", "high_wide"]
     kept += ["seeds", "tasks", "missing", "kind", "note"]
     note = "Mean over the family's tasks, then over seeds; ± is the 95 % interval over seeds, with the tasks fixed."
-    title = f"Quality at the last layer: {setting.title}"
+    title = f"Quality at layer {points['layer'].max()}: {setting.title}"
     return Table(f"quality--{setting.slug}", title, in_order(view, points, "dim")[kept], columns, note)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from mipic_bench.analysis.compare import TELLING
 from mipic_bench.analysis.tables import Column, Table
 from mipic_bench.reporting import Block, Drawn, Material, Prose, Section, Shown
 
@@ -26,11 +27,15 @@ class Published(Section):
         fair = pairs["comparable"].astype(bool)
         text = f"{int(fair.sum())} of {len(pairs)} pairs may be compared: same backbone, metric, split, protocol, precision."
         yield Prose(text)
-        columns = tuple(column for column in _COLUMNS if column.key != "reason")
+        for note in pairs.attrs["doubts"]:
+            yield Prose(note)
+        telling = tuple(Column(name, name) for name in TELLING if pairs[name].nunique() > 1)
+        every = (*_COLUMNS[:2], *telling, *_COLUMNS[2:])
+        columns = tuple(column for column in every if column.key != "reason")
         if fair.any():
             yield Shown(_table("comparable", "Pairs that may be compared", pairs[fair], columns))
         if (~fair).any():
-            yield Shown(_table("other", "Pairs that may not be compared", pairs[~fair], _COLUMNS), open=False)
+            yield Shown(_table("other", "Pairs that may not be compared", pairs[~fair], every), open=False)
 
 
 def _table(name: str, title: str, pairs: pd.DataFrame, columns: tuple[Column, ...]) -> Table:

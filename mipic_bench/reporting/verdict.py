@@ -1,6 +1,6 @@
 """The first screen: which method to use at a width, how sure that is, and what each component is worth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from markupsafe import Markup
@@ -10,7 +10,7 @@ from mipic_bench.analysis.quality import View
 from mipic_bench.analysis.selection import Setting, pick, small_dim
 from mipic_bench.analysis.tables import Column, Table
 from mipic_bench.reporting import Block, Live, Material, Prose, Section, Shown, Words
-from mipic_bench.reporting._choice import Standing, depth_scored, recommended, standings
+from mipic_bench.reporting._choice import Standing, against, depth_scored, recommended, standings, surely_behind
 from mipic_bench.reporting._worth import bases, in_words, worth
 from mipic_bench.stats.estimates import UNKNOWN
 
@@ -28,11 +28,10 @@ class Verdict(Section):
         if not dims:
             yield Prose("No family has a method with complete float32 scores, so there is nothing to compare.")
             return
-        first = small_dim(dims)
-        yield Live(_picker(dims, first))
-        yield from _in_words(view, first)
+        yield Live(_picker(dims, small_dim(dims)))
+        yield from _in_words(view)
         for setting in view.settings:
-            for dim in _dims(view, setting):
+            for dim in dims if _dims(view, setting) else ():
                 yield Live(_card(view, setting, dim), setting=setting)
             yield from _on_dev(view, setting)
             yield from _not_alike(view, setting)
@@ -58,7 +57,7 @@ def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[s
     best = recommended(view, found)
     if len(_compared(found)) == 1:
         return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found)
-    brief, sure = how_sure(found, best)
+    brief, sure = how_sure(view, setting, found, best)
     say = f"At {dim} dims, {best} scores highest." if brief == UNKNOWN else f"At {dim} dims, use {best}."
     return say, f"How sure: {sure}", _lines(found)
 
@@ -67,7 +66,7 @@ def _compared(found: Sequence[Standing]) -> set[str]:
     return {method for standing in found for method in standing.scores}
 
 
-def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
+def how_sure(view: View, setting: Setting, found: Sequence[Standing], best: str) -> tuple[str, str]:
     """How sure the choice is, in a few words and in a sentence: against whom it stands, and against whom it does not.
 
     Methods are compared in the families where both have a mean; who has none in one is said.
@@ -76,7 +75,8 @@ def how_sure(found: Sequence[Standing], best: str) -> tuple[str, str]:
     if not shared:
         brief, sure = UNKNOWN, f"it cannot be told. No other method has a mean on a family that {best} has one on."
     else:
-        brief, sure = _against(shared, best)
+        behind = {one.family: surely_behind(against(view, setting, one, best)) for one in shared}
+        brief, sure = _against(shared, best, behind)
     return brief, " ".join([sure, *_absences(found)])
 
 
@@ -87,8 +87,12 @@ def _absences(found: Sequence[Standing]) -> Iterator[str]:
             yield f"{in_words(absent)} {'has' if len(absent) == 1 else 'have'} no mean on {standing.family}."
 
 
-def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
-    """How sure the choice is over families in which it and another method were scored."""
+def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """How sure the choice is over families in which it and another method were scored.
+
+    Args:
+        behind: family -> the methods that the choice is better than.
+    """
     families = len(found)
     if all(not standing.behind and not standing.tied for standing in found):
         leads = (
@@ -106,17 +110,17 @@ def _against(found: Sequence[Standing], best: str) -> tuple[str, str]:
             f"it depends on the task. On {len(found) - len(lost)} of {_families(families)} no method is known to be better, but {better}.",
         )
     others = dict.fromkeys(name for standing in found for name in standing.scores if name != best)
-    rivals = [name for name in others if not any(name in standing.behind for standing in found)]
+    rivals = [name for name in others if not any(name in own for own in behind.values())]
     if rivals:
         where = "the family" if families == 1 else f"any of the {families} families"
         return f"not distinguishable from {in_words(rivals)}", (
             f"not sure. No method is known to be better, but {in_words(rivals)} cannot be told from it in {where} scored."
         )
-    if all(standing.leader == best and len(standing.behind) == len(standing.scores) - 1 for standing in found):
+    if all(len(behind[standing.family]) == len(standing.scores) - 1 for standing in found):
         return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} scored."
     return "fairly sure", (
         f"fairly. No method is known to be better in any of the {families} families scored, and every other method is "
-        "behind in at least one."
+        "behind it in at least one."
     )
 
 
@@ -146,6 +150,8 @@ def _line(standing: Standing) -> str:
     seeds = f"{standing.seeds} seeds" if standing.seeds > 1 else "1 run"
     tasks = f"{standing.tasks} task{'s' * (standing.tasks > 1)}"
     text = f"{standing.family}: {standing.leader} leads with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
+    if higher := [name for name, mean in standing.scores.items() if mean > standing.scores[standing.leader]]:
+        text += f"; {in_words(higher)} has a higher mean over its own seeds, not over those that both have"
     if standing.behind:
         nearest = standing.behind[0]
         more = len(standing.behind) - 1
@@ -212,7 +218,7 @@ def _tables(view: View, setting: Setting, dims: Sequence[int]) -> Iterator[Block
             continue
         best = recommended(view, found)
         leads = {standing.family: f"{standing.leader} {standing.shown}" for standing in found}
-        lines.append({"dim": dim, "method": best, "sure": how_sure(found, best)[0], **leads})
+        lines.append({"dim": dim, "method": best, "sure": how_sure(view, setting, found, best)[0], **leads})
         details += [_detail(dim, standing) for standing in found]
         compared |= _compared(found)
     if len(compared) < 2:
@@ -246,11 +252,13 @@ def _detail(dim: int, standing: Standing) -> dict[str, object]:
     return {"dim": dim, "family": standing.family, "method": standing.leader, "seeds": standing.seeds, **words}
 
 
-def _in_words(view: View, dim: int) -> Iterator[Block]:
-    """What the first screen says, for readers of the Markdown and for screens without scripts: one width."""
+def _in_words(view: View) -> Iterator[Block]:
+    """What the first screen says, for readers of the Markdown and for screens without scripts: one width per setting."""
     lines = []
     for setting in view.settings:
-        say, sure, found = sentences(view, setting, dim)
+        if not (dims := _dims(view, setting)):
+            continue
+        say, sure, found = sentences(view, setting, small_dim(dims))
         where = f"{setting.title}. " if len(view.settings) > 1 else ""
         lines += [f"{where}{say} {sure}".strip(), *found]
     yield Words(tuple(lines))

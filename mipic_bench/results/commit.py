@@ -37,6 +37,8 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         UserError: the folder cannot be made or written to, the disk is full, or something else has the file's name.
     """
+    if path.is_dir():
+        raise UserError(str(path), "is a folder", "give the path of a file, or move what is in the way")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)

@@ -121,17 +121,18 @@ def _shared(one: Run, other: Run) -> pd.DataFrame:
 def _other_numbers(one: Run, other: Run) -> str:
     """Say which numbers two copies of a run both have and differ in; empty when none."""
     pair = _shared(one, other)
-    differing = pd.Series(False, index=pair.index)
+    differing = pd.DataFrame(index=pair.index)
     for column in ("value", "stderr", "n"):
         left, right = pair[column], pair[f"{column}_other"]
-        differing |= (left != right) & ~(left.isna() & right.isna())
-    if not differing.any():
+        differing[column] = (left != right) & ~(left.isna() & right.isna())
+    places = differing.any(axis=1)
+    if not places.any():
         return ""
-    first = pair[differing].iloc[0]
-    what = f"{first['task']} {first['metric']} at layer {first['layer']}, dim {first['dim']}"
-    count = int(differing.sum())
+    first, column = pair[places].iloc[0], differing[places].iloc[0].idxmax()
+    what = f"{column} of {first['task']} {first['metric']} at layer {first['layer']}, dim {first['dim']}"
     return (
-        f"{count} of {len(pair)} shared numbers differ, first {what}: {first['value']!r} and {first['value_other']!r}"
+        f"{int(places.sum())} of {len(pair)} shared numbers differ, first the {what}: {first[column]} and "
+        f"{first[f'{column}_other']}"
     )
 
 

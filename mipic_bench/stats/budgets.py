@@ -72,17 +72,23 @@ def smallest_dim(kept: ArrayLike, dims: Sequence[int], within: float) -> Array:
 
 
 def retentions(
-    rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC, split: str = "test", seed: int = 0
+    rows: pd.DataFrame,
+    *,
+    metrics: Mapping[str, str] = MAIN_METRIC,
+    split: str = "test",
+    full: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Estimate the retention of every method at every budget and family, with intervals.
 
-    Per seed it is the family mean at the width divided by the family mean of the same run at full width: the largest
-    width that the backbone has in the rows.
+    Per seed it is the family mean at the width divided by the family mean of the same run at full width. Where
+    that was not scored there is no line.
 
     Args:
         rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         metrics: family -> the one metric that speaks for it.
         split: the split that counts where a task has it.
+        full: backbone -> its full width; of a backbone that is not named, the largest width in the rows is taken.
         seed: of the bootstrap.
 
     Returns:
@@ -91,13 +97,18 @@ def retentions(
     Raises:
         UserError: two runs of one cell.
     """
-    found = [_retention_part(one, seed) for one in _all_curves(rows, metrics, split)]
+    found = [_retention_part(one, seed) for one in _all_curves(rows, metrics, split, full or {})]
     frame = finish_all(found, seed)
     return frame[frame["mean"].notna()].reset_index(drop=True)
 
 
 def budgets(
-    rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC, split: str = "test", seed: int = 0
+    rows: pd.DataFrame,
+    *,
+    metrics: Mapping[str, str] = MAIN_METRIC,
+    split: str = "test",
+    full: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Sum up each quality curve: its area, and the smallest widths within 1 % and 5 % of full width, with intervals.
 
@@ -108,6 +119,7 @@ def budgets(
         rows: the columns of `mipic_bench.results.rows.COLUMNS`.
         metrics: family -> the one metric that speaks for it.
         split: the split that counts where a task has it.
+        full: backbone -> its full width; of a backbone that is not named, the largest width in the rows is taken.
         seed: of the bootstrap.
 
     Returns:
@@ -119,15 +131,16 @@ def budgets(
     Raises:
         UserError: two runs of one cell.
     """
-    frames = [_sum_up(one, seed) for one in _all_curves(rows, metrics, split)]
+    frames = [_sum_up(one, seed) for one in _all_curves(rows, metrics, split, full or {})]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _all_curves(rows: pd.DataFrame, metrics: Mapping[str, str], split: str) -> list[Curves]:
+def _all_curves(rows: pd.DataFrame, metrics: Mapping[str, str], split: str, full: Mapping[str, int]) -> list[Curves]:
     found = grids(rows, metrics=metrics, split=split)
     widths = pd.concat([grid.index[["backbone", "dim"]] for grid in found]) if found else pd.DataFrame()
-    full = widths.groupby("backbone")["dim"].max() if found else pd.Series(dtype=np.int64)
-    return [_curves(grid, full) for grid in found]
+    largest = widths.groupby("backbone")["dim"].max().to_dict() if found else {}
+    known = pd.Series({**largest, **full}, dtype=np.int64)
+    return [_curves(grid, known) for grid in found]
 
 
 def _curves(grid: Grid, widths: pd.Series) -> Curves:
