@@ -99,7 +99,7 @@ class MipicLoss(torch.nn.Module):
         Args:
             sentence_features: per column of the dataset what the model's `preprocess` gave: `input_ids` and `attention_mask`,
                 both (batch, token).
-            labels: (batch,) gold similarities of scored pairs; None otherwise.
+            labels: (batch,) gold similarities of two columns' pairs; None otherwise.
         """
         values = self.terms(sentence_features, labels)
         weighted = {name: self.recipe.terms[name].weight * value for name, value in values.items()}
@@ -171,6 +171,9 @@ class MipicLoss(torch.nn.Module):
         if len(columns) == 1 and self.training and not self._hidden.backbone.has_dropout:
             what = "the model has no dropout, so the two views of each text would be equal"
             raise UserError(where, what, "give pairs or triplets")
+        if labels is not None and len(columns) != 2:
+            what = f"the dataset has a label beside {len(columns)} column{'s' * (len(columns) > 1)} of text; scores are of two"
+            raise UserError(where, what, "take the label away: dataset.remove_columns('label')")
         kind = "scored" if labels is not None else ("text", "pairs", "triplets")[len(columns) - 1]
         told = {name: term.refusal(kind) for name, term in self.recipe.terms.items()}
         raise_all([UserError(f"{where}: terms.{name}", why, "take other data") for name, why in told.items() if why])

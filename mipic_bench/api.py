@@ -152,7 +152,7 @@ def evaluate(
         >>> rows.loc[rows["metric"] == "ap", ["layer", "dim"]].values.tolist()
         [[1, 16], [4, 16]]
     """
-    from mipic_bench.models.evaluating import evaluation, saved
+    from mipic_bench.models.evaluating import evaluation, model_notes, saved
     from mipic_bench.planning.asking import SCORING, sorted_options
 
     asked = {
@@ -167,6 +167,8 @@ def evaluate(
         if not isinstance(model, str | Path):
             model = saved(model, name, Path(scratch))
         request, inputs, cells = evaluation(str(model), **about, **asked)
+        for note in model_notes(request, inputs, cells):
+            warnings.warn(note, stacklevel=2)
         return swept(cells, request, inputs, quiet)
 
 
@@ -392,5 +394,7 @@ def profile(
         offline=offline,
     )
     found = measure(backbone, settings)
-    costs.write(found, Path(results))
+    _, replaced = costs.write(found, Path(results))
+    if replaced:
+        warnings.warn(f"{backbone}: {replaced}", stacklevel=2)
     return found

@@ -108,6 +108,9 @@ def test_scored_pairs(model, folder, monkeypatch, tmp_path):
     torch.testing.assert_close(found["mrl"], expected["mrl"], rtol=2e-4, atol=2e-5)
     with pytest.raises(UserError, match="needs scored pairs"):
         loss(features(model, COLUMNS["pairs"]))
+    for kind in ("text", "triplets"):
+        with pytest.raises(UserError, match=r"a label beside \d columns? of text(?s:.*)remove_columns"):
+            loss(features(model, COLUMNS[kind]), torch.tensor(scores))
 
 
 def test_the_model_runs_once_a_batch(model):

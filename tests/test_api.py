@@ -60,6 +60,12 @@ def test_a_run_with_kept_weights_is_scored_at_more_budgets_without_training():
             mb.evaluate(run, **other)
 
 
+def test_cells_that_cannot_be_trained_are_told():
+    asked = {**FAST, "changes": ["terms.mrl.task = 'cosent'"]}
+    with pytest.warns(UserWarning, match=r"skipped, .*needs scored pairs"):
+        assert mb.run("mrl", max_steps=2, **asked).empty
+
+
 def test_a_run_of_a_recipe_of_ones_own_is_scored_by_the_folder_of_its_weights(tmp_path):
     (tmp_path / "mine.toml").write_text('title = "Mine"\nsource = "ours"\n[terms.mrl]\nterm = "nested_info_nce"\n')
     asked = {**FAST, "results": tmp_path / "results"}
@@ -110,7 +116,8 @@ def test_prompts_change_what_is_read(tmp_path):
     path.write_text(json.dumps(settings))
     named = mb.evaluate(folder, prompt="query", **_asked())
     written = mb.evaluate(folder, prompt="find: ", name="written", **_asked())
-    bare = mb.evaluate(folder, name="bare", **_asked())
+    with pytest.warns(UserWarning, match="its own prompts .query. are not added to texts"):
+        bare = mb.evaluate(folder, name="bare", **_asked())
     assert named["backbone"].iloc[0].endswith("exported+query")
     np.testing.assert_array_equal(named["value"], written["value"])
     assert not np.allclose(named["value"], bare["value"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+import mipic_bench as mb
 from mipic_bench import backbones
 from mipic_bench.backbones import tiny
 from mipic_bench.encoding.embed import encode
@@ -260,6 +261,37 @@ def test_an_export_can_be_scored_again(folder_of_runs, tmp_path):
     again = backbones.load(str(out))
     assert (again.shape.depth, again.shape.width, again.readout.pooling) == (2, 64, "mean")
     np.testing.assert_allclose(ours(again, 2, 16), ours(backbones.load("tiny"), 2, 16), atol=1e-6)
+
+
+def test_an_exported_transform_is_not_scored_without_it(tmp_path):
+    results = tmp_path / "results"
+    rows = mb.run(
+        "pca", backbone="tiny", tasks="toy-sts", dims=[8], layers=[2], changes=["posthoc.texts = 100"], results=results
+    )
+    [run] = rows["run"].unique()
+    out = export(results, run, 2, 8, tmp_path / "out")
+    with pytest.raises(UserError, match="with its transform, and modules after the pooling are not applied here"):
+        mb.evaluate(out, tasks="toy-sts", results=results)
+    assert len(mb.evaluate(run, tasks="toy-pair", dims=[8], layers=[2], results=results))
+
+
+def test_modules_that_are_not_applied_are_told(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    results = tmp_path / "results"
+    mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[2], results=results)
+    short = export(results, "pretrained--tiny", 2, 64, tmp_path / "short")
+    (short / "sentence_bert_config.json").write_text(
+        '{"max_seq_length": 8}'
+    )  # as sentence-transformers 5 and older say it
+    with pytest.warns(UserWarning, match=r"by itself it reads 8 tokens of a text, 256 are read here: --max-length 8"):
+        mb.evaluate(short, name="short", tasks="toy-sts", dims=[8], layers=[2], results=results)
+    modules = [Transformer(str(short)), Pooling(64, "mean"), Dense(64, 8)]
+    SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "dense"))
+    with pytest.warns(UserWarning, match="its Dense module is not applied"):
+        mb.evaluate(tmp_path / "dense", name="dense", tasks="toy-sts", dims=[8], layers=[2], results=results)
 
 
 def test_prompts_that_were_scored_are_the_exports_own(tmp_path):

@@ -95,8 +95,8 @@ def test_an_index_smaller_than_what_is_asked():
 
 def test_profiles_are_kept_and_joined(frame, tmp_path):
     assert read(tmp_path) is None
-    path = write(frame, tmp_path)
-    assert path == tmp_path / "profile" / "tiny.csv"
+    path, replaced = write(frame, tmp_path)
+    assert not replaced and path == tmp_path / "profile" / "tiny.csv"
     pd.testing.assert_frame_equal(read(tmp_path), frame, check_dtype=False)
     more = profile("tiny", Settings(layers=(4,), dims=(64, 16), precisions=("float32",), index_size=600))
     write(more, tmp_path)
@@ -108,7 +108,10 @@ def test_profiles_are_kept_and_joined(frame, tmp_path):
 
 def test_profiles_of_other_settings_do_not_mix(frame, tmp_path):
     write(frame, tmp_path)
-    write(profile("tiny", Settings(layers=(4,), dims=(16,), precisions=("float32",), index_size=700)), tmp_path)
+    other = profile("tiny", Settings(layers=(4,), dims=(16,), precisions=("float32",), index_size=700))
+    _, replaced = write(other, tmp_path)
+    before = frame["index_size"].iloc[0]
+    assert replaced == f"{len(frame)} budgets measured in another setting are replaced (index_size {before}, now 700)"
     assert read(tmp_path)["index_size"].tolist() == [700]
 
 

@@ -289,3 +289,16 @@ def test_check_and_run_refuse_with_where_what_and_fix(mistake, tmp_path, monkeyp
         assert told[place].startswith("mine") and ": " in told[place].split(what)[0]
         assert told[place + 1].startswith("  ") and told[place + 1].strip()
         assert "Traceback" not in answer.err and not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("alpha", "kept"), [(0, "1 - alpha"), (1, "alpha")])
+def test_a_term_that_alpha_takes_away_trains_nothing(tmp_path, alpha, kept):
+    (tmp_path / "mine.toml").write_text(
+        f'title = "Mine"\nsource = "ours"\nalpha = {alpha}\n[terms.mrl]\nterm = "nested_info_nce"\nweight = "{kept}"\n'
+    )
+    gone = "alpha" if kept == "1 - alpha" else "1 - alpha"
+    [there], [nothing] = (
+        find([str(tmp_path / "mine.toml")], change) for change in ([], [f'terms.mrl.weight = "{gone}"'])
+    )
+    assert there.trains and resolve(there, SHAPE, "tiny").trains
+    assert not nothing.trains and not resolve(nothing, SHAPE, "tiny").trains

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mipic_bench.analysis import tables
 from mipic_bench.analysis.quality import View
-from mipic_bench.analysis.tables import Column, Table
+from mipic_bench.analysis.tables import Column, Table, budget_tables
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,9 @@ def _terminal(table, width):
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
     console.print(tables.terminal(table, width))
     return console.file.getvalue()
+
+
+def test_an_untrained_method_is_not_said_to_be_trained():
+    view = View(synthetic.rows(methods=("pretrained", "mrl"), layers=(6,), tasks={"sts": ("stsb",)}))
+    titles = [table.title for table in budget_tables(view)]
+    assert titles == ["sts · pretrained · minilm, without training", "sts · mrl · minilm, trained on toy"]

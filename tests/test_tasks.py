@@ -112,6 +112,25 @@ def test_an_extra_column_is_ignored(tmp_path):
     assert tasks.load("a", tmp_path).digest == tasks.load("b", tmp_path).digest
 
 
+def test_a_split_in_a_format_that_is_not_read_is_told_not_passed_over(tmp_path):
+    write_classes(tmp_path / "task" / "train.csv", ["a", "b"] * 40)
+    (tmp_path / "task" / "test.csv.gz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"named like the split 'test', and '\.gz' files are not read"):
+        tasks.load("task", tmp_path)
+    assert tasks.known(tmp_path).get("task") != "classification"
+    (tmp_path / "task" / "test.csv.gz").unlink()
+    write_classes(tmp_path / "task" / "Test.csv", ["a", "b"])
+    assert len(tasks.load("task", tmp_path).splits["test"]) == 2
+    (tmp_path / "task" / "notes.gz").write_bytes(b"")
+    (tmp_path / "task" / "train.json").write_text("{}")  # beside a train.csv that is read
+    assert set(tasks.load("task", tmp_path).splits) == {"train", "test"}
+
+
+def test_words_that_only_a_computer_takes_for_numbers_are_names(tmp_path):
+    write_classes(tmp_path / "tongues" / "test.csv", ["nan", "inf", "1_0"])
+    assert tasks.load("tongues", tmp_path).labels == ("1_0", "inf", "nan")
+
+
 def test_class_numbers_follow_the_names(tmp_path):
     write_classes(tmp_path / "words" / "test.csv", ["b", "a", "b"])
     assert tasks.load("words", tmp_path).labels == ("a", "b")

@@ -23,6 +23,7 @@ class Card:
     weights_digest: str
     tokenizer_digest: str
     notes: tuple[str, ...] = ()
+    own_length: int | None = None  # tokens that its folder says it keeps of a text
 
 
 def card(name: str, *, pooling: str | None = None, offline: bool = False, verify: bool = False) -> Card:
@@ -61,6 +62,7 @@ def card(name: str, *, pooling: str | None = None, offline: bool = False, verify
         weights,
         digests.tokenizer_digest(files.transformer, where),
         files.notes,
+        files.own_length,
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mipic_bench.backbones.readout import FLAGS, MODES, POOLINGS
 from mipic_bench.errors import UserError
 
@@ -21,11 +23,13 @@ class Folder:
         transformer: the folder of the transformer itself, often the same.
         pooling_modes: as the folder names them; none when it is a bare transformer.
         notes: what the folder asks for that is not done here.
+        own_length: tokens that sentence-transformers keeps of a text, where the folder says fewer than its model could read.
     """
 
     transformer: Path
     pooling_modes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    own_length: int | None = None
 
     def pooling(self) -> str | None:
         """Return the folder's own pooling, None when it names none.
@@ -55,12 +59,31 @@ def read(folder: Path) -> Folder:
     pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
     notes = [
         f"its {kind} module is not applied: scored is what its pooling gives"
-        for kind, _ in kinds
-        if kind not in _UNDERSTOOD
+        for kind, path in kinds
+        if kind not in _UNDERSTOOD and not (kind == "Dense" and _cuts(path))
     ]
     if own := sorted(prompts(folder)):
         notes.append(f"its own prompts ({', '.join(own)}) are not added to texts")
-    return Folder(transformer, _pooling_modes(_json(pooling / "config.json", {})), tuple(notes))
+    modes = _pooling_modes(_json(pooling / "config.json", {}))
+    return Folder(transformer, modes, tuple(notes), _own_length(transformer))
+
+
+def _own_length(transformer: Path) -> int | None:
+    own = _json(transformer / "sentence_bert_config.json", {}).get("max_seq_length")
+    places = (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length"))
+    able = [_json(transformer / file, {}).get(key) for file, key in places]
+    return own if isinstance(own, int) and all(own < most for most in able if isinstance(most, int | float)) else None
+
+
+def _cuts(dense: Path) -> bool:
+    """Say whether a Dense module does no more than keep the first coordinates, as an exported cut's does."""
+    config, weights = _json(dense / "config.json", {}), dense / "model.safetensors"
+    if config.get("bias") or not str(config.get("activation_function")).endswith("Identity") or not weights.is_file():
+        return False
+    from safetensors.numpy import load_file
+
+    weight = load_file(weights).get("linear.weight")
+    return weight is not None and np.array_equal(weight, np.eye(*weight.shape, dtype=weight.dtype))
 
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:

@@ -22,6 +22,8 @@ _WANTED = (  # the files of a hub repository that are read; weights in other for
     "modules.json",
     "*/config.json",
     "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "*_Dense/model.safetensors",
 )
 _OTHER_FORMATS = ("onnx/*", "openvino/*")
 ENTRIES = {entry.name: entry for entry in vars(table).values() if isinstance(entry, Entry)}

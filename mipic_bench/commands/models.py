@@ -233,7 +233,7 @@ def profile(
         index_size=index_size,
         corpus=corpus,
         data=data,
-        max_length=max_length or Settings.max_length,
+        max_length=Settings.max_length if max_length is None else max_length,
         device=device,
         dtype=dtype,
         offline=offline,
@@ -241,7 +241,9 @@ def profile(
     for name in pieces(backbone) or ["minilm"]:
         with reporter.bar(f"profile {name}") as update:
             frame = measure(name, settings, update)
-        path = write(frame, results)
+        path, replaced = write(frame, results)
+        if replaced:
+            reporter.say(f"note: {name}: {replaced}")
         if as_json:
             print_json(frame)
             continue

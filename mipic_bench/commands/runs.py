@@ -235,6 +235,9 @@ def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_js
     rows = rows_of(cells, request, inputs)
     if rows.empty:
         console().print("no rows: nothing could be scored at what was asked for")
+        for cell in cells:
+            if cell.status == "skipped":
+                console().print(f"{cell.run}: {cell.reason}", soft_wrap=True)
         return
     shown = console()
     provenance = read(request.results).provenance()

@@ -16,22 +16,31 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write(frame: pd.DataFrame, results: Path) -> Path:
+def write(frame: pd.DataFrame, results: Path) -> tuple[Path, str]:
     """Write a profile as `<results>/profile/<backbone>.csv`; budgets measured before, in the same setting, are kept.
+
+    Returns:
+        The file, and a sentence on budgets measured in another setting, which are replaced; empty where there are none.
 
     Raises:
         UserError: the folder or the disk does not take it.
     """
     [name] = frame["backbone"].unique()
-    path = results / FOLDER / f"{name}.csv"
+    path, told = results / FOLDER / f"{name}.csv", ""
     if path.is_file():
         before = _read(path)
-        same = (before[list(_SETTING)] == frame[list(_SETTING)].iloc[0]).all(axis=1)  # other machines do not mix
+        now = frame[list(_SETTING)].iloc[0]
+        same = (before[list(_SETTING)] == now).all(axis=1)  # other machines do not mix
+        if len(other := before[~same]):
+            differs = [
+                f"{key} {other[key].iloc[0]}, now {now[key]}" for key in _SETTING if (other[key] != now[key]).any()
+            ]
+            told = f"{len(other)} budgets measured in another setting are replaced ({'; '.join(differs)})"
         frame = (
             pd.concat([frame, before[same]]).drop_duplicates(list(KEYS)).sort_values(["layer", "dim"], kind="stable")
         )
     commit.write(path, frame.to_csv(index=False, lineterminator="\n").encode())
-    return path
+    return path, told
 
 
 def read(results: Path) -> pd.DataFrame | None:

@@ -59,7 +59,7 @@ def evaluation(
     loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
     labels = [text for text in (prompt, query_prompt) if text]
     own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
-    asked["dims"] = asked.get("dims") or _exported_dims(place)
+    asked["dims"] = asked.get("dims") or _exported_dims(place, loaded.notes)
     training = {"pooling": pooling, **(asked.pop("training", None) or {})}
     request = ask(
         ["pretrained"], backbones=[model], names={model: name or own}, prompts=before, training=training, **asked
@@ -86,9 +86,18 @@ def saved(model: Any, name: str | None, scratch: Path) -> Path:
 
 def notes(request: Request, inputs: Inputs, cells: Sequence[Cell]) -> list[str]:
     """Return what the user should know: what the model's folder asks for and is not done, and notes on the data."""
-    told = inputs.backbone(request.backbones[0], cells[0].recipe.training.pooling).notes
-    own = [f"{cells[0].backbone_name}: {note}" for note in told if not (request.prompts and "prompts" in note)]
-    return own + inputs.notes(cells)
+    return [*model_notes(request, inputs, cells), *inputs.notes(cells)]
+
+
+def model_notes(request: Request, inputs: Inputs, cells: Sequence[Cell]) -> list[str]:
+    """Return what the model's folder asks for and is not done."""
+    training = cells[0].recipe.training
+    card = inputs.backbone(request.backbones[0], training.pooling)
+    told = [note for note in dict.fromkeys(card.notes) if not (request.prompts and "prompts" in note)]
+    if card.own_length is not None and card.own_length < training.max_length:
+        own = f"by itself it reads {card.own_length} tokens of a text"
+        told.append(f"{own}, {training.max_length} are read here: --max-length {card.own_length} does as it does")
+    return [f"{cells[0].backbone_name}: {note}" for note in told]
 
 
 def run_meant(model: str, folder: Path) -> str | None:
@@ -149,9 +158,17 @@ def _prompts(place: Path | None, prompt: str | None, query_prompt: str | None) -
     return Prompts(every, prompts.find(query_prompt, known, "--query-prompt") if query_prompt else None)
 
 
-def _exported_dims(place: Path | None) -> tuple[int, ...] | None:
-    """Return the default widths of an exported budget: those up to its own; None for any other folder."""
+def _exported_dims(place: Path | None, asked_for: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the default widths of an exported budget: those up to its own; None for any other folder.
+
+    Raises:
+        UserError: its vectors are transformed by modules that are not applied here.
+    """
     mark = place / export.MARK if place else None
     if mark is None or not mark.is_file():
         return None
-    return default_dims(int(json.loads(mark.read_text(encoding="utf-8"))["dim"]))
+    told = json.loads(mark.read_text(encoding="utf-8"))
+    if any("Dense" in note for note in asked_for):
+        what = f"it is the run {told['run']} with its transform, and modules after the pooling are not applied here"
+        raise UserError(f"MODEL {place}", what, f"score the run: mipic-bench evaluate {told['run']} --results FOLDER")
+    return default_dims(int(told["dim"]))

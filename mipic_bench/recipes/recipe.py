@@ -69,8 +69,12 @@ class Recipe:
     @property
     def trains(self) -> bool:
         """Whether the method has any term that weighs anything, and so trains."""
-        terms = self.raw.get("terms", {}).values()
-        return any(not isinstance(term, dict) or term.get("weight") != 0 for term in terms)
+        raw = self.raw
+        alpha = raw.get("alpha")
+        nothing = [0, *(["alpha"] if alpha == 0 else ["1 - alpha"] if alpha == 1 else [])]
+        return any(
+            not isinstance(term, dict) or term.get("weight") not in nothing for term in raw.get("terms", {}).values()
+        )
 
     @property
     def fits(self) -> bool:

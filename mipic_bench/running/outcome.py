@@ -1,5 +1,6 @@
 """What became of what was asked for: its rows, or an error that says which cells failed."""
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -37,13 +38,19 @@ def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd
 
 
 def swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: bool) -> pd.DataFrame:
-    """Run what is not done and return the rows of what was asked for."""
+    """Run what is not done and return the rows of what was asked for; warn of cells that cannot be run."""
     from mipic_bench.running.progress import Reporter
     from mipic_bench.running.sweep import sweep
 
-    summary = sweep(cells, request, inputs, Reporter(quiet=quiet))
+    reporter = Reporter(quiet=quiet)
+    for note in inputs.notes(cells):
+        reporter.say(f"note: {note}")
+    summary = sweep(cells, request, inputs, reporter)
     if summary.signal:
         raise KeyboardInterrupt
+    for cell in cells:
+        if cell.status == "skipped":
+            warnings.warn(f"{cell.run}: skipped, {cell.reason}", stacklevel=3)
     rows = rows_of(cells, request, inputs)
     if summary.failed:
         told = "\n".join(f"{outcome.run}: {outcome.reason}" for outcome in summary.failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ else:
 
 INFERRED = ("sts", "pair", "classification")  # clustering has the columns of classification: only a task.toml can tell
 POSITIVE = ("1", "true", "entailment", "entails", "paraphrase", "duplicate")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # not what only float() reads: nan, inf, 1_0
 _NUMBERS = {"0", "1"}
 
 
@@ -202,8 +204,4 @@ def _one_class(where: str, label: str) -> UserError:
 
 
 def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
+    return _NUMBER.fullmatch(label) is not None

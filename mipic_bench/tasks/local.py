@@ -42,6 +42,7 @@ SPLIT_NAMES = {
     "test": "test",
     "all": "all",
 }
+_NOT_READ = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tsv", ".json", ".arrow", ".feather", ".xlsx")  # data, not notes
 _SETTINGS: Mapping[str, type] = {"family": str, "positive": str, "range": list, "columns": dict}
 
 
@@ -49,13 +50,18 @@ def split_files(folder: Path) -> dict[str, Path]:
     """Return split -> file of a folder ("all" for a file without a split); BEIR folders give their qrels.
 
     Raises:
-        UserError: one split in two files.
+        UserError: one split in two files, or in a format that is not read.
     """
     if is_retrieval(folder):
         return _by_split(sorted((folder / "qrels").glob("*.tsv")))
     if not folder.is_dir():
         return {}
-    return _by_split(sorted(path for path in folder.iterdir() if path.suffix.lower() in datafiles.FORMATS))
+    files = sorted(folder.iterdir())
+    found = _by_split([path for path in files if path.suffix.lower() in datafiles.FORMATS])
+    raise_all(
+        [_not_read(path) for path in files if path.suffix.lower() in _NOT_READ and _split_of(path) not in {"", *found}]
+    )
+    return found
 
 
 def is_retrieval(folder: Path) -> bool:
@@ -65,7 +71,7 @@ def is_retrieval(folder: Path) -> bool:
 
 def shown(place: Path) -> str:
     """Return the name of data at a path: a folder's own, also for a file in it that is named like a split."""
-    if place.is_file() and place.stem not in SPLIT_NAMES:
+    if place.is_file() and place.stem.lower() not in SPLIT_NAMES:
         return place.stem
     return (place.resolve().parent if place.is_file() else place.resolve()).name
 
@@ -182,13 +188,23 @@ def _one_name(name: str, theirs: Sequence[str], where: str) -> UserError:
 def _by_split(paths: list[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
-        split = SPLIT_NAMES.get(path.stem, "")
+        split = _split_of(path)
         if split in found:
             what = f"two files hold the split '{split}': {found[split].name} and {path.name}"
             raise UserError(str(path.parent), what, "keep one of them")
         if split:
             found[split] = path
     return {split: found[split] for split in (*SPLITS, "all") if split in found}
+
+
+def _split_of(path: Path) -> str:
+    """Return the split that a file is named after, whatever its ending: "test" of Test.csv and test.csv.gz; "" of others."""
+    return SPLIT_NAMES.get(path.name.partition(".")[0].lower(), "")
+
+
+def _not_read(path: Path) -> UserError:
+    what = f"it is named like the split '{_split_of(path)}', and '{path.suffix}' files are not read"
+    return UserError(str(path), what, f"save it as one of {', '.join(datafiles.FORMATS)}, or name it otherwise")
 
 
 def _renamed(header: tuple[str, ...], folder: Path) -> tuple[str, ...]:
