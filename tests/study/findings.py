@@ -23,12 +23,14 @@ from mipic_bench.stats import FAMILY_MEAN, differences, mean_over_dims, scores, 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results" / "study"
 PAGES = (FOLDER / "FINDINGS.md", FOLDER / "README.md")
-BACKBONE, CORPUS, SUPERVISED = "minilm", "unsup_union", "nli_triplets"
-LAST, FULL = 6, 384
+BACKBONE, SHALLOW = "minilm", "minilm-3"
+CORPUS, SUPERVISED = "unsup_union", "nli_triplets"
+LAST, FULL = {BACKBONE: 6, SHALLOW: 3}, 384
 NARROW = (8, 16, 32, 64)  # the widths that the claim is about
 SHOWN = (8, 16, 64, FULL)
 TUNED = {"sts": "spearman", "classification": "accuracy", "pair": "ap"}
 LOWER = "mipic-learning_rate=3e-06"  # MIPIC at a lower rate than the study's three values
+EXITS = ("2d-mrl", "ese", "starbucks", "mrl", "full", "mipic")  # what an exit of the whole backbone is read from
 RIVALS = ("mrl", "2d-mrl", "ese", "starbucks", "full", "pca", "pretrained")
 Pairs = Mapping[str, tuple[str, str]]  # label -> the two methods, left minus right
 PARTS: Pairs = {
@@ -65,6 +67,8 @@ BALANCED: Pairs = {
 def tables(rows: pd.DataFrame) -> dict[str, str]:
     """Return name of a table -> Markdown, all from the rows of a folder of results."""
     last, supervised = deepest(rows, CORPUS), deepest(rows, SUPERVISED)
+    shallow = deepest(rows, CORPUS, SHALLOW)
+    alone = early_exit(rows)
     rows = rows[(rows["backbone"] == BACKBONE) & rows["corpus"].isin(["", CORPUS])]
     floats = rows[rows["precision"] == "float32"]
     questions = {
@@ -84,10 +88,21 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
             },
         ),
         "supervised_components": (supervised, PARTS),
+        "shallow": (
+            shallow,
+            {
+                **_minus("mipic", RIVALS),
+                **_minus("mrl", RIVALS[1:]),
+                **_minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained")),
+            },
+        ),
+        "shallow_components": (shallow, PARTS),
+        "shallow_exit": (alone, {f"`{name}` read at layer 3 of six": (name, "mrl alone") for name in EXITS}),
     }
     return {
         "narrow": narrow(last),
         "supervised_narrow": narrow(supervised),
+        "shallow_narrow": narrow(shallow),
         **{name: brief(part, pairs) for name, (part, pairs) in questions.items()},
         **{f"{name}_widths": against(part, pairs) for name, (part, pairs) in questions.items()},
         "layers": by_layer(floats, {**PARTS, **HALVES}),
@@ -98,16 +113,24 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
         ),
         "exits": exits(floats),
         "precision": by_precision(
-            rows[rows["layer"] == LAST], {**_minus("pivot", ["mrl"]), **_minus("mipic", ["mrl"])}
+            rows[rows["layer"] == LAST[BACKBONE]], {**_minus("pivot", ["mrl"]), **_minus("mipic", ["mrl"])}
         ),
         "seeds": needed(last),
     }
 
 
-def deepest(rows: pd.DataFrame, corpus: str) -> pd.DataFrame:
+def deepest(rows: pd.DataFrame, corpus: str, backbone: str = BACKBONE) -> pd.DataFrame:
     """Return the float32 rows of the last layer, of methods trained on a corpus or not at all."""
-    kept = (rows["backbone"] == BACKBONE) & (rows["layer"] == LAST) & (rows["precision"] == "float32")
+    kept = (rows["backbone"] == backbone) & (rows["layer"] == LAST[backbone]) & (rows["precision"] == "float32")
     return rows[kept & rows["corpus"].isin(["", corpus])]
+
+
+def early_exit(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the whole backbone read where the shallow one ends, and those of the shallow one as "… alone"."""
+    rows = rows[rows["corpus"].isin(["", CORPUS]) & (rows["precision"] == "float32")]
+    rows = rows[(rows["layer"] == LAST[SHALLOW]) & rows["backbone"].isin([BACKBONE, SHALLOW])]
+    alone = rows["backbone"] == SHALLOW
+    return rows.assign(method=rows["method"].where(~alone, rows["method"] + " alone"), backbone=BACKBONE)
 
 
 def terms(view: View) -> str:
@@ -189,7 +212,7 @@ def exits(floats: pd.DataFrame) -> str:
     found = found[found["family"] == FAMILY_MEAN]
     layers = sorted(found["layer"].unique())
     cells = found.set_index(["method", "layer"])
-    best = found[found["layer"] == LAST].sort_values("mean", ascending=False)["method"]
+    best = found[found["layer"] == LAST[BACKBONE]].sort_values("mean", ascending=False)["method"]
     lines = [[f"`{method}`", *(_score(cells.loc[(method, layer)]) for layer in layers)] for method in best]
     return _markdown(["method", *(f"layer {layer}" for layer in layers)], lines)
 
@@ -226,18 +249,18 @@ def needed(last: pd.DataFrame, points: float = 0.5) -> str:
     return _markdown(head, lines)
 
 
-def tuning(rows: pd.DataFrame) -> str:
+def tuning(rows: pd.DataFrame, backbone: str) -> str:
     """Return the mean over families and widths on dev at the last layer, method by learning rate; the best in bold.
 
     Args:
         rows: of `results/study/tuning`; the name of a trained method ends in its rate.
     """
-    rows = rows[(rows["layer"] == LAST) & (rows["precision"] == "float32")]
+    rows = rows[(rows["backbone"] == backbone) & (rows["layer"] == LAST[backbone]) & (rows["precision"] == "float32")]
     found = scores(mean_over_dims(rows, sorted(rows["dim"].unique())), metrics=TUNED, split="dev")
     found = found[found["family"] == FAMILY_MEAN]
     named = found["method"].str.partition("-learning_rate=")
     cells = found.assign(method=named[0], rate=named[2]).pivot(index="method", columns="rate", values="mean") * 100
-    rates = [*sorted((rate for rate in cells.columns if rate), key=float), ""]
+    rates = sorted(cells.columns, key=lambda rate: float(rate or "inf"))  # untrained methods, which have none, last
     lines = []
     for name, line in cells[rates].iterrows():
         several = line.count() > 1
@@ -246,9 +269,8 @@ def tuning(rows: pd.DataFrame) -> str:
             for cell in line
         ]
         lines.append([f"`{name}`", *told])
-    return _markdown(
-        ["method", *(f"{float(rate):.0e}".replace("e-0", "e-") for rate in rates[:-1]), "no training"], lines
-    )
+    head = (f"{float(rate):.0e}".replace("e-0", "e-") if rate else "no training" for rate in rates)
+    return _markdown(["method", *head], lines)
 
 
 def _minus(method: str, rivals: Sequence[str]) -> Pairs:
@@ -301,7 +323,8 @@ def made() -> dict[str, str]:
     apart = pd.concat([rows, _packed(FOLDER / "single-dim")[0]])
     price = against(deepest(apart, CORPUS), {**_minus("mrl", ["single-dim"]), **_minus("pivot", ["single-dim"])})
     told = {**tables(rows), "terms": terms(View(rows, provenance)), "price": price}
-    return {**told, "tuning": tuning(_packed(FOLDER / "tuning")[0])}
+    tuned = _packed(FOLDER / "tuning")[0]
+    return {**told, "tuning": tuning(tuned, BACKBONE), "shallow_tuning": tuning(tuned, SHALLOW)}
 
 
 def _packed(folder: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
