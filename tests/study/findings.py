@@ -97,7 +97,10 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
             },
         ),
         "shallow_components": (shallow, PARTS),
-        "shallow_exit": (alone, {f"`{name}` read at layer 3 of six": (name, "mrl alone") for name in EXITS}),
+        "shallow_exit": (
+            alone,
+            {f"`{name}` at layer 3 of six, minus `mrl` on three": (name, "mrl alone") for name in EXITS},
+        ),
     }
     return {
         "narrow": narrow(last),
