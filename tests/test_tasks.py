@@ -122,6 +122,7 @@ def test_a_split_in_a_format_that_is_not_read_is_told_not_passed_over(tmp_path):
     write_classes(tmp_path / "task" / "Test.csv", ["a", "b"])
     assert len(tasks.load("task", tmp_path).splits["test"]) == 2
     (tmp_path / "task" / "notes.gz").write_bytes(b"")
+    write_classes(tmp_path / "task" / "test.before.csv", ["a", "b"])  # the name of no split
     (tmp_path / "task" / "train.json").write_text("{}")  # beside a train.csv that is read
     assert set(tasks.load("task", tmp_path).splits) == {"train", "test"}
 

@@ -151,7 +151,8 @@ def _line(standing: Standing) -> str:
     tasks = f"{standing.tasks} task{'s' * (standing.tasks > 1)}"
     text = f"{standing.family}: {standing.leader} leads with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
     if higher := [name for name, mean in standing.scores.items() if mean > standing.scores[standing.leader]]:
-        text += f"; {in_words(higher)} has a higher mean over its own seeds, not over those that both have"
+        own = "has a higher mean over its own" if len(higher) == 1 else "have higher means over their own"
+        text += f"; {in_words(higher)} {own} seeds, not over those that both have"
     if standing.behind:
         nearest = standing.behind[0]
         more = len(standing.behind) - 1

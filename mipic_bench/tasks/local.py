@@ -188,7 +188,7 @@ def _one_name(name: str, theirs: Sequence[str], where: str) -> UserError:
 def _by_split(paths: list[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
-        split = _split_of(path)
+        split = SPLIT_NAMES.get(path.stem.lower(), "")
         if split in found:
             what = f"two files hold the split '{split}': {found[split].name} and {path.name}"
             raise UserError(str(path.parent), what, "keep one of them")
@@ -198,7 +198,7 @@ def _by_split(paths: list[Path]) -> dict[str, Path]:
 
 
 def _split_of(path: Path) -> str:
-    """Return the split that a file is named after, whatever its ending: "test" of Test.csv and test.csv.gz; "" of others."""
+    """Return the split that a file which is not read is named after: "test" of test.tsv and test.csv.gz; "" of others."""
     return SPLIT_NAMES.get(path.name.partition(".")[0].lower(), "")
 
 
