@@ -23,6 +23,7 @@ class Card:
     weights_digest: str
     tokenizer_digest: str
     notes: tuple[str, ...] = ()
+    unapplied: tuple[str, ...] = ()  # modules of its folder that change vectors and are not applied
     own_length: int | None = None  # tokens that its folder says it keeps of a text
 
 
@@ -62,6 +63,7 @@ def card(name: str, *, pooling: str | None = None, offline: bool = False, verify
         weights,
         digests.tokenizer_digest(files.transformer, where),
         files.notes,
+        files.unapplied,
         files.own_length,
     )
 

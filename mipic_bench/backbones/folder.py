@@ -23,12 +23,14 @@ class Folder:
         transformer: the folder of the transformer itself, often the same.
         pooling_modes: as the folder names them; none when it is a bare transformer.
         notes: what the folder asks for that is not done here.
+        unapplied: kinds of modules behind the pooling that change its vectors and are not applied here.
         own_length: tokens that sentence-transformers keeps of a text, where the folder says fewer than its model could read.
     """
 
     transformer: Path
     pooling_modes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unapplied: tuple[str, ...] = ()
     own_length: int | None = None
 
     def pooling(self) -> str | None:
@@ -57,15 +59,12 @@ def read(folder: Path) -> Folder:
     kinds = _modules(folder)
     transformer = next((path for kind, path in kinds if kind == "Transformer"), folder)
     pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
-    notes = [
-        f"its {kind} module is not applied: scored is what its pooling gives"
-        for kind, path in kinds
-        if kind not in _UNDERSTOOD and not (kind == "Dense" and _cuts(path))
-    ]
+    unapplied = tuple(kind for kind, path in kinds if kind not in _UNDERSTOOD and not (kind == "Dense" and _cuts(path)))
+    notes = [f"its {kind} module is not applied: scored is what its pooling gives" for kind in unapplied]
     if own := sorted(prompts(folder)):
         notes.append(f"its own prompts ({', '.join(own)}) are not added to texts")
     modes = _pooling_modes(_json(pooling / "config.json", {}))
-    return Folder(transformer, modes, tuple(notes), _own_length(transformer))
+    return Folder(transformer, modes, tuple(notes), unapplied, _own_length(transformer))
 
 
 def _own_length(transformer: Path) -> int | None:

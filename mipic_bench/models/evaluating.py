@@ -59,7 +59,7 @@ def evaluation(
     loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
     labels = [text for text in (prompt, query_prompt) if text]
     own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
-    asked["dims"] = asked.get("dims") or _exported_dims(place, loaded.notes)
+    asked["dims"] = asked.get("dims") or _exported_dims(place, loaded.unapplied)
     training = {"pooling": pooling, **(asked.pop("training", None) or {})}
     request = ask(
         ["pretrained"], backbones=[model], names={model: name or own}, prompts=before, training=training, **asked
@@ -158,7 +158,7 @@ def _prompts(place: Path | None, prompt: str | None, query_prompt: str | None) -
     return Prompts(every, prompts.find(query_prompt, known, "--query-prompt") if query_prompt else None)
 
 
-def _exported_dims(place: Path | None, asked_for: Sequence[str]) -> tuple[int, ...] | None:
+def _exported_dims(place: Path | None, unapplied: Sequence[str]) -> tuple[int, ...] | None:
     """Return the default widths of an exported budget: those up to its own; None for any other folder.
 
     Raises:
@@ -168,7 +168,7 @@ def _exported_dims(place: Path | None, asked_for: Sequence[str]) -> tuple[int, .
     if mark is None or not mark.is_file():
         return None
     told = json.loads(mark.read_text(encoding="utf-8"))
-    if any("Dense" in note for note in asked_for):
+    if unapplied:
         what = f"it is the run {told['run']} with its transform, and modules after the pooling are not applied here"
         raise UserError(f"MODEL {place}", what, f"score the run: mipic-bench evaluate {told['run']} --results FOLDER")
     return default_dims(int(told["dim"]))
