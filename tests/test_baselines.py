@@ -140,6 +140,23 @@ def test_a_results_folder_is_a_baseline_with_means_over_seeds(tmp_path):
     assert "no finished run" in told(tmp_path / "empty")
 
 
+def test_no_mean_is_over_two_folders_or_over_one_seed_twice(tmp_path):
+    for folder, value in (("old", 0.6), ("older", 0.8)):
+        for seed in (0, 1):
+            name = results.run_name("mipic", "minilm", "toy", seed, "k")
+            rows = make_rows(name, dims=[8], value=value, seed=seed)
+            results.write_run(tmp_path / folder / "results", name, rows, {})
+    places = [tmp_path / folder / "results" for folder in ("old", "older")]
+    for sources in (places, [f"{place}/runs/*.csv" for place in places]):
+        frame = baselines.load(sources)
+        assert sorted(set(frame["value"])) == pytest.approx([0.6, 0.8]) and frame["source"].nunique() == 2
+    [file, *_] = (places[0] / "runs").glob("*.csv")
+    again = file.parent / ".." / "runs" / file.name
+    assert len(baselines.load([file, again])) == len(baselines.load([file]))
+    pd.read_csv(file, keep_default_na=False).assign(run="another").to_csv(file.with_name("another.csv"), index=False)
+    assert "stands there in two runs" in told(f"{places[0]}/runs/*.csv")
+
+
 def test_a_seed_without_a_value_leaves_no_mean(tmp_path):
     for seed, value in enumerate((0.5, 0.7, np.nan)):
         name = results.run_name("mipic", "minilm", "toy", seed, "k")

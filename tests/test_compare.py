@@ -173,6 +173,7 @@ def test_nothing_in_common_is_a_header_and_a_sentence(tmp_path):
     assert tuple(frame.columns) == COLUMNS and frame.empty
     assert len(frame.attrs["notes"]) == 1 and "toy_sts" in frame.attrs["notes"][0]
     assert "dims 7" in compare(ours(), published(dim=7)).attrs["notes"][0]
+    assert "in pearson" in compare(ours(), published(metric="pearson"), only_comparable=True).attrs["notes"][0]
     assert "only-comparable" in compare(ours(), published(split="dev"), only_comparable=True).attrs["notes"][0]
     assert compare(results.read_rows(tmp_path / "none"), published()).empty
     write(frame, tmp_path / "out.csv")
@@ -231,6 +232,8 @@ def test_a_folder_is_no_file_to_write(tmp_path, monkeypatch):
 def test_an_undefined_value_of_ours_is_no_pair():
     frame = compare(ours().assign(value=np.nan), published())
     assert not frame["comparable"].any() and set(frame["reason"]) == {"value: ours is undefined at a seed or more"}
+    frame = compare(ours(), published(value=np.nan))
+    assert not frame["comparable"].any() and set(frame["reason"]) == {"value: theirs is undefined at a seed or more"}
 
 
 def test_rows_beside_themselves_do_not_differ(tmp_path):

@@ -28,7 +28,7 @@ def unlike(view: View, setting: Setting) -> pd.DataFrame:
     keys = dict.fromkeys(key for own in told.values() for key in own)
     differing = [key for key in keys if len({own.get(key, "") for own in told.values()}) > 1]
     lines = [
-        {"method": method} | {key: told[method].get(key, "") for key in differing}
+        {"method": method} | {key: told[method].get(key, "not stated") for key in differing}
         for method in view.methods
         if method in told and differing
     ]

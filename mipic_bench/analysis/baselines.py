@@ -55,7 +55,7 @@ def load(sources: Sequence[str | Path] = DEFAULT) -> pd.DataFrame:
     read = gather(actions)
     apart = [part for part in read if "seed" not in part]
     if seeded := [part for part in read if "seed" in part]:  # a seed may have a file of its own
-        apart.append(_over_seeds(pd.concat(seeded, ignore_index=True)))
+        apart.append(_over_seeds(_named_apart(pd.concat(seeded, ignore_index=True))))
     return pd.concat([part[[*COLUMNS, "file"]] for part in apart], ignore_index=True).assign(published=True)
 
 
@@ -83,16 +83,17 @@ def find(sources: Sequence[str | Path]) -> list[Path]:
     Raises:
         UserError: a source names nothing; all of them at once.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}  # where a file really is -> as it was named first
     missing = []
     for source in sources:
         if paths := list(_paths(str(source))):
-            found |= dict.fromkeys(paths)
+            for path in paths:
+                found.setdefault(path.resolve(), path)
         else:
             names = [path.stem for path in _shipped_files()]
             missing.append(unknown("file, folder or baseline", str(source), names, "--baselines"))
     raise_all(missing)
-    return list(found)
+    return list(found.values())
 
 
 def _shipped_files() -> list[Path]:
@@ -124,7 +125,7 @@ def _is_results(folder: Path) -> bool:
 
 def _read(path: Path) -> pd.DataFrame:
     frame = _from_results(path) if path.is_dir() else _from_file(path)
-    return frame.assign(file=path.name)
+    return frame.assign(file=path.name, folder=str(path.resolve() if path.is_dir() else path.resolve().parent))
 
 
 def _from_results(folder: Path) -> pd.DataFrame:
@@ -169,8 +170,23 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _named_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name sources by their whole path where folders of one name hold them: no mean may be over two folders."""
+    shared = frame.groupby("source")["folder"].transform("nunique") > 1
+    return frame.assign(source=frame["source"].mask(shared, frame["source"] + " (" + frame["folder"] + ")"))
+
+
 def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean of rows that differ in their seed alone, NaN when one of them has no value."""
+    """Return the mean of rows that differ in their seed alone, NaN when one of them has no value.
+
+    Raises:
+        UserError: a seed is there twice.
+    """
+    twice = frame[frame.duplicated([*_CELL, "seed"])]
+    if len(twice):
+        first = twice.iloc[0]
+        what = f"seed {first['seed']} of {first['method']} on {first['task']} stands there in two runs"
+        raise UserError(f"--baselines {first['folder']}", what, "name the files of one of them, or the results folder")
     frame = frame.assign(undefined=frame["value"].isna())
     means = frame.groupby(_CELL, sort=False, as_index=False).agg(
         value=("value", "mean"), note=("note", "first"), file=("file", "first"), runs=("value", "size"),

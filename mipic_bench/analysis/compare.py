@@ -238,8 +238,16 @@ def _reasons(pairs: pd.DataFrame, backbone_map: Mapping[str, str]) -> dict[str, 
     whole = pd.Series(np.where(pairs["last"], "", pairs["layer"].astype(str)), index=pairs.index)
     unsaid = (pairs["layer_theirs"] == "") & ~pairs["last"]
     found["layer"] = _differing("layer", whole, pairs["layer_theirs"].where(unsaid, whole))
-    found["value"] = ["value: ours is undefined at a seed or more" if gap else "" for gap in pairs["ours"].isna()]
+    found["value"] = _undefined(pairs)
     return found
+
+
+def _undefined(pairs: pd.DataFrame) -> list[str]:
+    sides = zip(pairs["ours"].isna(), pairs["baseline"].isna(), strict=True)
+    return [
+        f"value: {'ours' if ours else 'theirs'} is undefined at a seed or more" if ours or theirs else ""
+        for ours, theirs in sides
+    ]
 
 
 def _differing(name: str, ours: pd.Series, theirs: pd.Series, free: pd.Series | None = None) -> list[str]:
@@ -309,7 +317,5 @@ def _why_none(frame: pd.DataFrame, pairs: pd.DataFrame, ours: pd.DataFrame, base
     if not mine & theirs:
         return [f"Nothing to compare: no baseline is of a task of ours ({', '.join(sorted(mine)) or 'none'})."]
     there = baselines[baselines["task"].isin(mine)]
-    widths = ", ".join(map(str, sorted(there["dim"].unique())))
-    return [
-        f"Nothing to compare: of our tasks there are baselines only at dims {widths}, or at layers that we did not score."
-    ]
+    told = f"Nothing to compare: of our tasks there are baselines only at dims {', '.join(map(str, sorted(there['dim'].unique())))}"
+    return [f"{told}, in {', '.join(sorted(there['metric'].unique()))}, or at layers that we did not score."]

@@ -77,13 +77,23 @@ class View:
     def methods(self) -> tuple[str, ...]:
         """The methods to compare: those without training first, then each method followed by its ablations.
 
-        A swept number of a method that is there too is left to the figure of the sweep: to choose the best of many
-        swept values beside the others would be tuning on the scored split. Another word ("pooling=cls") is an ablation.
+        A swept number of a method that is there too, in every setting of it, is left to the figure of the sweep: to choose
+        the best of many swept values beside the others would be tuning on the scored split. Another word ("pooling=cls") is
+        an ablation.
         """
-        swept = {name for name in self.every_method if swept_value(name) is not None}
+        known = spread(self.rows[[*SETTING, "method"]].drop_duplicates().astype(str))
+        places: dict[str, set[tuple[str, ...]]] = {}
+        for *setting, method in known[[*SETTING, "method"]].itertuples(index=False, name=None):
+            places.setdefault(method, set()).add(tuple(setting))
         return tuple(
-            name for name in self.every_method if name not in swept or self.bases.get(name) not in self.every_method
+            name
+            for name in self.every_method
+            if swept_value(name) is None or not places[name] <= places.get(self.bases.get(name, ""), set())
         )
+
+    def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a frame that are of the methods to compare."""
+        return frame[frame["method"].isin(self.methods).to_numpy()]
 
     @cached_property
     def every_method(self) -> tuple[str, ...]:
@@ -97,6 +107,12 @@ class View:
         """The methods without training."""
         trained = self.rows.loc[self.rows["seed"] != "", "method"]
         return frozenset(self.every_method) - frozenset(trained.astype(str))
+
+    @cached_property
+    def without_corpus(self) -> frozenset[str]:
+        """The methods that read no corpus: neither trained nor fitted."""
+        read = self.rows.loc[self.rows["corpus"] != "", "method"]
+        return frozenset(self.every_method) - frozenset(read.astype(str))
 
     @cached_property
     def bases(self) -> dict[str, str]:
@@ -132,13 +148,22 @@ class View:
         metric = np.array([self.metrics[family] for family in rows["family"].cat.categories], dtype=object)
         names = rows["metric"].cat.categories.to_numpy(dtype=object)
         wanted = metric[rows["family"].cat.codes] == names[rows["metric"].cat.codes]
-        rows = spread(rows[wanted & rows["value"].notna().to_numpy()])
+        defined = rows["value"].notna().to_numpy()
+        self._note_undefined(rows[wanted & ~defined])
+        rows = spread(rows[wanted & defined])
         rank = (rows["split"] != "test").astype(int)
         best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
         kept = rows[(rank == best).to_numpy()].reset_index(drop=True)
         if len(kept) < len(rows):
             self._note_other_splits(rows, kept)
         return kept
+
+    def _note_undefined(self, rows: pd.DataFrame) -> None:
+        """Say where a score has no value: a mean cannot be over it."""
+        for key, part in rows.groupby([*SETTING, "method", "task"], observed=True):
+            *setting, method, task = map(str, key)
+            told = f"{len(part)} score{'s have' if len(part) > 1 else ' has'} no value"
+            self.notes.append(f"{Setting(*setting).title}: {method} on {task}: {told}; left out.")
 
     def _note_other_splits(self, rows: pd.DataFrame, kept: pd.DataFrame) -> None:
         """Say which methods a task lost because the others have it on test."""
@@ -201,8 +226,9 @@ class View:
         low_wide, high_wide (tasks as a sample too), seeds, tasks, missing, note. Budgets where a method lacks a task of
         the family have no line.
         """
-        found = self._estimates(self.counted, {group: len(tasks) for group, tasks in self.tasks.items()})
+        found = self._estimates(self.counted)
         self._note_budgets()
+        self._note_full_width()
         short = found[found["missing"] > 0]
         for key, part in short.groupby([*SETTING, "family", "method"], observed=True):
             *setting, family, method = map(str, key)
@@ -210,7 +236,7 @@ class View:
             self.notes.append(
                 f"{where}: seeds of {method} that lack a task are left out ({part['seeds'].min()} remain)."
             )
-        return found
+        return self._whole(found, {group: len(tasks) for group, tasks in self.tasks.items()})
 
     def _note_budgets(self) -> None:
         """Say at how many budgets a family has no mean because a task of it was scored at fewer than the others."""
@@ -224,10 +250,21 @@ class View:
                 what = f"{', '.join(short)} {'was' if len(short) == 1 else 'were'} scored at fewer (layer, dim) budgets"
                 self.notes.append(f"{where}: {what} than other tasks of the family, which has no mean at the rest.")
 
-    def _estimates(self, rows: pd.DataFrame, tasks: Mapping[tuple[str, ...], int]) -> pd.DataFrame:
-        """`stats.scores` by family, of the budgets that have all tasks of their group."""
+    def _note_full_width(self) -> None:
+        """Say of which backbones the full width was not scored."""
+        largest = self.rows.groupby("backbone", observed=True)["dim"].max()
+        for backbone, dim in largest.items():
+            if dim < self.widths[str(backbone)]:
+                what = f"the full width, {self.widths[str(backbone)]}, was not scored ({dim} at most)"
+                self.notes.append(f"{backbone}: {what}; nothing is said of what a smaller width keeps of it.")
+
+    def _estimates(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """`stats.scores` by family."""
         found = stats.scores(rows, metrics=self.metrics)
-        found = found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+        return found[found["family"] != stats.FAMILY_MEAN].reset_index(drop=True)
+
+    def _whole(self, found: pd.DataFrame, tasks: Mapping[tuple[str, ...], int]) -> pd.DataFrame:
+        """The estimates of the budgets that have all tasks of their group."""
         groups = found[GROUP].astype(str).itertuples(index=False, name=None)
         whole = found["tasks"].to_numpy() == np.array([tasks[group] for group in groups], dtype=int)
         return found[whole].reset_index(drop=True)
@@ -252,7 +289,7 @@ class View:
         pairs = self.counted[[*SETTING, "family", "task"]].drop_duplicates()
         keep = [place[-1] in common[place[:-1]] for place in pairs.astype(str).itertuples(index=False, name=None)]
         rows = self.counted.merge(pairs[np.array(keep, dtype=bool)], how="inner")
-        return self._estimates(rows, {group: len(common[*group[:3], group[4]]) for group in self.tasks})
+        return self._whole(self._estimates(rows), {group: len(common[*group[:3], group[4]]) for group in self.tasks})
 
     @cached_property
     def vectors(self) -> pd.DataFrame:
@@ -290,11 +327,6 @@ class View:
     @cached_property
     def retentions(self) -> pd.DataFrame:
         """Score over full-width score of the same run: `stats.retentions` of `vectors`."""
-        largest = self.rows.groupby("backbone", observed=True)["dim"].max()
-        for backbone, dim in largest.items():
-            if dim < self.widths[str(backbone)]:
-                what = f"the full width, {self.widths[str(backbone)]}, was not scored ({dim} at most)"
-                self.notes.append(f"{backbone}: {what}; nothing is said of what a smaller width keeps of it.")
         return stats.retentions(self.vectors, metrics=self.metrics, full=self.widths)
 
     @cached_property
@@ -358,7 +390,7 @@ class View:
 
     def part(self, settings: tuple[Setting, ...]) -> "View":
         """A view of some settings without the rows themselves, for another process to draw figures from."""
-        methods = ("every_method", "methods", "untrained", "bases", "ablations", "depths", "widths")
+        methods = ("every_method", "methods", "untrained", "without_corpus", "bases", "ablations", "depths", "widths")
         for name in (*methods, "estimates", "stored", "stored_tasks", "retentions"):
             getattr(self, name)  # made now: the rows that it comes from are left behind
         part = copy(self)

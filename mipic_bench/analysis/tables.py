@@ -258,7 +258,7 @@ def _budget_table(view: View, setting: Setting, family: str, method: str, own: p
     note += f" Not trained at: {', '.join(unseen)}." if unseen else ""
     [precision] = own["precision"].unique()
     stored = "" if precision == "float32" else f"--{safe(str(precision))}"
-    where = setting._replace(corpus="") if method in view.untrained else setting
+    where = setting._replace(corpus="") if method in view.without_corpus else setting
     title = f"{family} · {method} · {where.title}" + (f" · {precision}" if stored else "")
     best = frozenset({(int(row), str(dims[place]))})
     return Table(f"budgets--{setting.slug}--{safe(family)}--{safe(method)}{stored}", title, frame, columns, note, best)

@@ -73,7 +73,9 @@ def _figure(view: View, style: Style, setting: Setting, base: str, own: pd.DataF
     )  # fmt: skip
     for axes, role in zip(axes_of, roles, strict=True):
         _panel(axes, parts[role], names, style)
-        axes.set_title(f"{_WIDTHS[role]}: {budgets[role]['dim']} dims")
+        dim = int(budgets[role]["dim"])
+        whole = role != "full" or dim == view.widths[setting.backbone]
+        axes.set_title(f"{_WIDTHS[role] if whole else 'largest width scored'}: {dim} dims")
     _name_lines(axes_of, names, labels)
     return figure
 

@@ -37,8 +37,7 @@ class CriticalDifference(Drawing):
 
 def rankings(view: View, setting: Setting) -> dict[int, Ranking]:
     """The rankings at 32 dims (or the nearest width) and at full width, where Friedman's test can be made."""
-    points = pick(view.vectors, setting)
-    points = points[points["method"].isin(view.methods).to_numpy()]
+    points = view.compared(pick(view.vectors, setting))
     if points.empty:
         return {}
     layer, dims = int(points["layer"].max()), sorted({int(dim) for dim in points["dim"]})
@@ -78,7 +77,7 @@ def _figure(ranking: Ranking, style: Style, title: str) -> Figure:
         row = place if left else len(ranking.methods) - 1 - place
         _name(axes, method, mean, 0.22 + 0.13 * bars + _ROW * row, (lowest, deepest), left, style)
     shown = "; ranks differ" if ranking.p <= 0.05 else "; ranks are not distinguishable"
-    p = "p < 0.001" if ranking.p < 0.001 else f"p = {ranking.p:.3f}"
+    p = "p < 0.001" if ranking.p < 0.001 else f"p = {ranking.p:.3f}" if ranking.p == ranking.p else "undefined"
     figure.text(
         0.5, 1 - 0.1 / high,
         f"{title} · {len(ranking.tasks)} tasks · CD {ranking.critical_difference:.2f} · Friedman {p}{shown}",

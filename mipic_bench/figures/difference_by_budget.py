@@ -28,8 +28,7 @@ class DifferenceByBudget(Drawing):
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting and family."""
         for setting in view.settings if style.reference else ():
-            found = pick(view.differences(str(style.reference)), setting)
-            found = found[found["method"].isin(view.methods)]  # swept values have a figure of their own
+            found = view.compared(pick(view.differences(str(style.reference)), setting))
             if found["layer"].nunique() < 2 or found["dim"].nunique() < 2:
                 continue
             for family in view.families(setting):

@@ -29,7 +29,7 @@ class LayerByDim(Drawing):
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting and family."""
         for setting in view.settings:
-            points = pick(view.estimates, setting, precision="float32")
+            points = view.compared(pick(view.estimates, setting, precision="float32"))
             if points["layer"].nunique() < 2 or points["dim"].nunique() < 2:
                 continue
             for family in view.families(setting):

@@ -48,7 +48,7 @@ class Published(Drawing):
         if view.published is None or view.published.empty:
             return
         for setting in view.settings:
-            ours = pick(view.vectors, setting)
+            ours = view.compared(pick(view.vectors, setting))
             if ours.empty:  # scored at other precisions alone
                 continue
             ours = last_layer(ours)

@@ -31,7 +31,7 @@ class QualityByDim(Drawing):
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting, or several where methods are many."""
         for setting in view.settings:
-            points = last_layer(pick(view.estimates, setting, precision="float32"))
+            points = last_layer(view.compared(pick(view.estimates, setting, precision="float32")))
             if points["dim"].nunique() > 1:
                 for of, methods in figures_of(view, style, points):
                     own = points[points["method"].isin(methods)]

@@ -27,7 +27,7 @@ class Retention(Drawing):
     def draw(self, view: View, style: Style) -> Iterator[tuple[str, Figure]]:
         """One figure per setting, or several where methods are many."""
         for setting in view.settings:
-            kept = last_layer(pick(view.retentions, setting))
+            kept = last_layer(view.compared(pick(view.retentions, setting)))
             families = [name for name in view.families(setting) if (kept["family"] == name).any()]
             if not families or kept["dim"].nunique() < 2:
                 continue

@@ -50,7 +50,7 @@ def training_costs(view: View, setting: Setting) -> pd.DataFrame:
         line |= {name: float(training.get(name) or "nan") for name in ("pairs_per_second", "memory_mb")}
         lines.append(line)
     frame = pd.DataFrame(lines)
-    return frame[frame["method"].isin(view.methods)].reset_index(drop=True) if len(frame) else frame
+    return view.compared(frame).reset_index(drop=True) if len(frame) else frame
 
 
 def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, measures: list[str]) -> Figure:
@@ -66,9 +66,10 @@ def _figure(view: View, style: Style, setting: Setting, costs: pd.DataFrame, mea
             place.barh(row, middle[method], color=style[method].color, alpha=0.55 * alpha, height=0.66, gid=gid(method))
             runs = costs.loc[costs["method"] == method, measure]
             place.plot(runs, [row] * len(runs), "o", color=style[method].color, ms=3, alpha=alpha, gid=gid(method))
-            times = middle[method] / middle.min()
+            known = runs.notna().any()
+            told = f"{middle[method]:,.0f}  ({middle[method] / middle.min():.2f}×)" if known else "unknown"
             place.annotate(
-                f"{middle[method]:,.0f}  ({times:.2f}×)", (max(middle[method], runs.max()), row), xytext=(5, 0),
+                told, (runs.max() if known else 0, row), xytext=(5, 0),
                 textcoords="offset points", va="center", fontsize=6.8,
             )  # fmt: skip
         place.set_xlabel(MEASURES[measure])

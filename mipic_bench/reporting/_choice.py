@@ -61,6 +61,17 @@ class Standing:
         """The methods for which there is no interval."""
         return tuple(self.against.loc[self.against["low"].isna(), "method"])
 
+    def without_interval(self, seeds: int) -> tuple[str, ...]:
+        """Those of `unknown` that so many seeds are shared with: none, or one."""
+        shared = self.against["seeds"].clip(upper=1) == seeds
+        return tuple(name for name in self.against.loc[shared, "method"] if name in self.unknown)
+
+    @cached_property
+    def overtaken(self) -> tuple[str, ...]:
+        """The methods of a higher mean over their own seeds that are behind the leader on those that both have."""
+        behind = set(self.against.loc[self.against["difference"] > 0, "method"])
+        return tuple(name for name, mean in self.scores.items() if mean > self.scores[self.leader] and name in behind)
+
     @cached_property
     def tied(self) -> tuple[str, ...]:
         """The methods that cannot be told from the leader although there are intervals."""
@@ -82,8 +93,7 @@ def standings(view: View, setting: Setting, dim: int) -> list[Standing]:
 
 
 def _standings(view: View, setting: Setting, dim: int) -> list[Standing]:
-    points = pick(view.estimates, setting, precision="float32", dim=dim)
-    points = points[points["method"].isin(view.methods)]
+    points = view.compared(pick(view.estimates, setting, precision="float32", dim=dim))
     if points.empty:  # scored at other precisions alone
         return []
     layer = depth_scored(view, setting)
@@ -96,7 +106,7 @@ def _standings(view: View, setting: Setting, dim: int) -> list[Standing]:
 
 def depth_scored(view: View, setting: Setting) -> int:
     """The deepest layer scored in a setting."""
-    return int(pick(view.estimates, setting, precision="float32")["layer"].max())
+    return int(view.compared(pick(view.estimates, setting, precision="float32"))["layer"].max())
 
 
 def surely_behind(against: pd.DataFrame) -> tuple[str, ...]:

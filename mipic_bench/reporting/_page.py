@@ -52,9 +52,9 @@ def summary(material: Material) -> str:
     seeds = sorted({int(seed) for seed in view.rows["seed"].astype(str).unique() if seed})
     tasks = view.scores["task"].nunique()
     parts = [
-        f"{len(view.methods)} methods",
-        f"{tasks} tasks",
-        f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed",
+        f"{len(view.methods)} method{'s' * (len(view.methods) != 1)}",
+        f"{tasks} task{'s' * (tasks != 1)}",
+        *([f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"] if seeds else []),
         view.settings[0].title if len(view.settings) == 1 else f"{len(view.settings)} settings",
     ]
     return " · ".join(parts)

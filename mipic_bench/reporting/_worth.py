@@ -11,6 +11,12 @@ from mipic_bench.analysis.tables import DIFFERENCE, printed, records
 from mipic_bench.reporting import Block, Bullets, Prose
 from mipic_bench.stats.estimates import BETTER, SAME, UNKNOWN, WORSE
 
+_WITH = (  # by the seeds that both sides have
+    "which nothing tells: no seed and budget is scored on both sides. ",
+    "from one seed, which cannot tell it from chance. ",
+    "with 95 % intervals. ",
+)
+
 
 def bases(view: View) -> tuple[str, ...]:
     """The methods that have an ablation which speaks for a component."""
@@ -25,7 +31,7 @@ def worth(view: View, setting: Setting) -> Iterator[Block]:
             continue
         seeds = int(own["seeds"].max())
         text = f"What each component of {base}, or change to it, is worth: the score with it minus the score without it, in points, "
-        text += "with 95 % intervals. " if seeds > 1 else "from one seed, which cannot tell it from chance. "
+        text += _WITH[min(seeds, 2)]
         count = int(own["questions"].max())
         text += f"Holm's correction covers these {count} questions." if seeds > 1 else ""
         yield Prose(text.strip(), setting=setting)

@@ -23,7 +23,8 @@ class Curves(Section):
         """Per setting: one chart per family, the printable figure, the table."""
         view = material.view
         for setting in view.settings:
-            points = last_layer(pick(view.estimates, setting, precision="float32"))
+            every = pick(view.estimates, setting, precision="float32")
+            points = last_layer(view.compared(every))
             if points.empty:
                 continue
             if points["dim"].nunique() > 1:
@@ -31,7 +32,9 @@ class Curves(Section):
                     yield Live(legend(material.style, methods), setting=setting)
                     yield Live(_charts(material, setting, points[points["method"].isin(methods)]), setting=setting)
                 yield Drawn("quality_by_dim", inline=False, setting=setting)
-            yield Shown(_table(view, setting, points), open=False, setting=setting)
+            yield Shown(
+                _table(view, setting, every[every["layer"] == points["layer"].max()]), open=False, setting=setting
+            )
 
 
 def _charts(material: Material, setting: Setting, points: pd.DataFrame) -> Markup:

@@ -39,7 +39,7 @@ def _uneven(view: View, setting: Setting) -> Iterator[str]:
     """Say which methods have fewer seeds, families or budgets than others of a setting."""
     scored = pick(view.estimates, setting)
     there = [method for method in view.every_method if (scored["method"] == method).any()]
-    yield from _seeds(view, setting, scored, there)
+    yield from _seeds(view, setting, scored)
     families = set(pick(view.scores, setting)[["method", "family"]].astype(str).itertuples(index=False, name=None))
     for family in view.families(setting):
         if lacking := [method for method in there if (method, family) not in families]:
@@ -56,15 +56,37 @@ def _uneven(view: View, setting: Setting) -> Iterator[str]:
             yield f"{setting.title}: {in_words(methods)} {_have(methods)} no scores at {told}."
 
 
-def _seeds(view: View, setting: Setting, scored: pd.DataFrame, there: Sequence[str]) -> Iterator[str]:
-    most = scored.groupby("method", observed=True)["seeds"].max()
-    counts: dict[int, list[str]] = {}
-    for method in there:
-        if method not in view.untrained:
-            counts.setdefault(int(most[method]), []).append(method)
-    if len(counts) > 1:
-        told = "; ".join(f"{count} of {in_words(methods)}" for count, methods in sorted(counts.items(), reverse=True))
-        yield f"{setting.title}: unequal numbers of seeds, {told}."
+def _seeds(view: View, setting: Setting, scored: pd.DataFrame) -> Iterator[str]:
+    """Say which methods have fewer seeds than others, and which have other seeds: a family alone where it differs."""
+    trained = scored[~scored["method"].isin(view.untrained)]
+    ends = trained.groupby(["family", "method"], observed=True, sort=False)["seeds"].agg(["min", "max"]).reset_index()
+    alike = len(ends[["method", "min", "max"]].drop_duplicates()) == ends["method"].nunique()
+    for family, part in [("", ends)] if alike else ends.groupby("family", sort=False, observed=True):
+        if sentence := _counts(view, part):
+            yield f"{setting.title}{f', {family}' if family else ''}: unequal numbers of seeds, {sentence}."
+    names: dict[str, set[str]] = {}
+    for method, seed in pick(view.scores, setting)[["method", "seed"]].drop_duplicates().astype(str).to_numpy():
+        if seed:
+            names.setdefault(method, set()).add(seed)
+    every = set().union(*names.values()) if names else set()
+    if not any(own == every for own in names.values()) and every:
+        each = "; ".join(f"{', '.join(sorted(own, key=int))} of {method}" for method, own in names.items())
+        yield f"{setting.title}: no method has all the seeds that others have, {each}."
+
+
+def _counts(view: View, ends: pd.DataFrame) -> str:
+    """How many seeds the methods have, most first; nothing where all have as many at every budget."""
+    reach = {str(method): (int(high), int(low)) for method, low, high in ends[["method", "min", "max"]].to_numpy()}
+    counts: dict[tuple[int, int], list[str]] = {}
+    for method in view.every_method:
+        if method in reach:
+            counts.setdefault(reach[method], []).append(method)
+    if len(counts) < 2 and all(low == high for high, low in counts):
+        return ""
+    return "; ".join(
+        f"{f'{low} to {high}' if low < high else high} of {in_words(methods)}"
+        for (high, low), methods in sorted(counts.items(), reverse=True)
+    )
 
 
 def _budgets(part: pd.DataFrame) -> frozenset[tuple[int, int]]:

@@ -29,12 +29,12 @@ def _table(view: View, setting: Setting) -> Table | None:
     found = pick(view.budgets, setting, precision="float32") if len(view.budgets) else view.budgets
     if found.empty:
         return None
-    frame = last_layer(found)
-    frame = frame[frame["method"].isin(view.methods)].copy()
+    frame = last_layer(view.compared(found)).copy()
+    known = pick(view.retentions, setting, precision="float32")[["family", "method", "layer"]].drop_duplicates()
+    known = frame.merge(known, on=["family", "method", "layer"], how="left", indicator="known")["known"] == "both"
     for name in ("dim_1", "dim_5"):
-        frame[f"{name}_text"] = [
-            _span(*ends) for ends in frame[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float)
-        ]
+        ends = frame[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float)
+        frame[f"{name}_text"] = [_span(*one) if there else "unknown" for one, there in zip(ends, known, strict=True)]
     columns = (
         Column("family", "family"),
         Column("method", "method"),
@@ -47,7 +47,8 @@ def _table(view: View, setting: Setting) -> Table | None:
     )
     note = (
         "The smallest width whose mean retention is within 1 % or 5 % of full width, and between brackets the widths "
-        "that its 95 % interval allows. Area: mean quality over log2(width), between the widths named."
+        "that its 95 % interval allows; unknown where full width was not scored. Area: mean quality over log2(width), "
+        "between the widths named."
     )
     title = f"Smallest widths within 1 % and 5 % of full width: {setting.title}"
     return Table(f"smallest--{setting.slug}", title, in_order(view, frame), columns, note)

@@ -53,12 +53,14 @@ def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[s
     """The verdict at a width: what to use, how sure that is, and one line per family."""
     found = standings(view, setting, dim)
     if not found:
-        return f"Nothing was scored at {dim} dims.", "", ()
+        return f"Nothing was scored at {dim} dims of the deepest layer.", "", ()
     best = recommended(view, found)
     if len(_compared(found)) == 1:
         return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found)
     brief, sure = how_sure(view, setting, found, best)
-    say = f"At {dim} dims, {best} scores highest." if brief == UNKNOWN else f"At {dim} dims, use {best}."
+    leads = all(standing.leader == best for standing in found)
+    say = f"At {dim} dims, {best} {'scores highest' if leads else 'ranks best on average'}."
+    say = say if brief == UNKNOWN else f"At {dim} dims, use {best}."
     return say, f"How sure: {sure}", _lines(found)
 
 
@@ -74,9 +76,12 @@ def how_sure(view: View, setting: Setting, found: Sequence[Standing], best: str)
     shared = [standing for standing in found if best in standing.scores and len(standing.scores) > 1]
     if not shared:
         brief, sure = UNKNOWN, f"it cannot be told. No other method has a mean on a family that {best} has one on."
-    else:
-        behind = {one.family: surely_behind(against(view, setting, one, best)) for one in shared}
-        brief, sure = _against(shared, best, behind)
+        return brief, " ".join([sure, *_absences(found)])
+    behind = {one.family: surely_behind(against(view, setting, one, best)) for one in shared}
+    brief, sure = _against(shared, best, behind, "scored" if len(shared) == len(found) else "compared")
+    if apart := sorted(_compared(found) - _compared(shared)):
+        brief = f"{brief}; {in_words(apart)} not compared"
+        sure = f"{sure} With {in_words(apart)} it shares no family."
     return brief, " ".join([sure, *_absences(found)])
 
 
@@ -87,11 +92,12 @@ def _absences(found: Sequence[Standing]) -> Iterator[str]:
             yield f"{in_words(absent)} {'has' if len(absent) == 1 else 'have'} no mean on {standing.family}."
 
 
-def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence[str]], done: str) -> tuple[str, str]:
     """How sure the choice is over families in which it and another method were scored.
 
     Args:
         behind: family -> the methods that the choice is better than.
+        done: what these families are: all that were "scored", or those "compared".
     """
     families = len(found)
     if all(not standing.behind and not standing.tied for standing in found):
@@ -114,12 +120,12 @@ def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence
     if rivals:
         where = "the family" if families == 1 else f"any of the {families} families"
         return f"not distinguishable from {in_words(rivals)}", (
-            f"not sure. No method is known to be better, but {in_words(rivals)} cannot be told from it in {where} scored."
+            f"not sure. No method is known to be better, but {in_words(rivals)} cannot be told from it in {where} {done}."
         )
     if all(len(behind[standing.family]) == len(standing.scores) - 1 for standing in found):
-        return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} scored."
+        return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} {done}."
     return "fairly sure", (
-        f"fairly. No method is known to be better in any of the {families} families scored, and every other method is "
+        f"fairly. No method is known to be better in any of the {families} families {done}, and every other method is "
         "behind it in at least one."
     )
 
@@ -150,7 +156,7 @@ def _line(standing: Standing) -> str:
     seeds = f"{standing.seeds} seeds" if standing.seeds > 1 else "1 run"
     tasks = f"{standing.tasks} task{'s' * (standing.tasks > 1)}"
     text = f"{standing.family}: {standing.leader} leads with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
-    if higher := [name for name, mean in standing.scores.items() if mean > standing.scores[standing.leader]]:
+    if higher := standing.overtaken:
         own = "has a higher mean over its own" if len(higher) == 1 else "have higher means over their own"
         text += f"; {in_words(higher)} {own} seeds, not over those that both have"
     if standing.behind:
@@ -160,8 +166,9 @@ def _line(standing: Standing) -> str:
         text += f"; better than {nearest} by {standing.lead_over(nearest)} points{rest}"
     if standing.tied:
         text += f"; not distinguishable from {in_words(standing.tied)}"
-    if standing.unknown:
-        text += f"; cannot be told from {in_words(standing.unknown)} (no interval with one seed)"
+    for shared, why in ((0, "no seed that both have"), (1, "no interval with one seed")):
+        if names := standing.without_interval(shared):
+            text += f"; cannot be told from {in_words(names)} ({why})"
     return text + "."
 
 

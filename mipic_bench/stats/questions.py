@@ -112,13 +112,18 @@ def _sides(base_method: str, method: str, ablation: str) -> tuple[str, str]:
 
 
 def _widths(group: pd.DataFrame, base_method: str) -> dict[str, tuple[int, int]]:
-    """Choose the last layer and the smallest, middle and full width that all methods of a setting have there."""
+    """Choose the last layer and the smallest, middle and full width that the base and most of its ablations have there.
+
+    An ablation that lacks one of them leaves its own question open, not those of the others.
+    """
     own = group[group["method"] == base_method]
     if own.empty:
         return {}
     layer = int(own["layer"].max())
     by_method = group[group["layer"] == layer].groupby("method")["dim"].agg(set)
-    dims = sorted(set.intersection(*by_method)) or sorted(by_method[base_method])
+    others = by_method.drop(base_method)
+    every = sorted(by_method[base_method])
+    dims = [dim for dim in every if 2 * sum(dim in own for own in others) >= len(others)] or every
     chosen = {"full": dims[-1], "smallest": dims[0], "middle": dims[(len(dims) - 1) // 2]}
     kept = {role: dim for role, dim in chosen.items() if role == "full" or dim != dims[-1]}
     if kept.get("middle") == kept.get("smallest"):

@@ -12,6 +12,7 @@ from scipy import stats
 from mipic_bench.families import MAIN_METRIC
 from mipic_bench.stats.grid import grids
 from mipic_bench.stats.intervals import Array, nan_mean
+from mipic_bench.stats.parts import complete
 from mipic_bench.stats.significance import ALPHA
 
 
@@ -70,7 +71,7 @@ def rank(scores: ArrayLike, methods: Sequence[str], tasks: Sequence[str]) -> Ran
 
 
 def ranking(rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC) -> Ranking:
-    """Rank the methods of one setting at one budget over all its tasks, each score a mean over the method's seeds.
+    """Rank the methods of one setting at one budget over all its tasks, each score a mean over the method's complete seeds.
 
     Args:
         rows: the columns of `mipic_bench.results.rows.COLUMNS`, of one backbone, corpus, protocol and budget; methods
@@ -82,7 +83,8 @@ def ranking(rows: pd.DataFrame, *, metrics: Mapping[str, str] = MAIN_METRIC) -> 
     """
     columns: dict[str, dict[str, float]] = {}
     for grid in grids(rows, metrics=metrics):
-        for method, means in zip(grid.index["method"], nan_mean(grid.once(), axis=1), strict=True):
+        kept, _ = complete(grid.once())
+        for method, means in zip(grid.index["method"], nan_mean(kept, axis=1), strict=True):
             columns.setdefault(method, {}).update(zip(grid.tasks, means, strict=True))
     table = pd.DataFrame(columns, dtype=np.float64)
     return rank(table.to_numpy(), list(table.columns), list(table.index))
