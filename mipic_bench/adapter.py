@@ -12,7 +12,8 @@ from mipic_bench.backbones import Backbone, Readout, architectures
 from mipic_bench.backbones.model import catching
 from mipic_bench.backbones.probing import probe
 from mipic_bench.backbones.readout import MODES
-from mipic_bench.errors import UserError, raise_all
+from mipic_bench.backbones.sources import ENTRIES
+from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.recipes.methods import find
 from mipic_bench.recipes.recipe import Recipe
 from mipic_bench.recipes.resolved import resolve
@@ -45,13 +46,14 @@ class MipicLoss(torch.nn.Module):
 
     The trainable heads of the terms are part of the loss and are trained with it, at the trainer's rate; this project's own
     trainer has them learn at twice that rate (`learning_rate_mapping={r"heads\..*": 4e-5}` does so here). Like all weights
-    inside losses of sentence-transformers they are not synchronized between several processes.
+    inside losses of sentence-transformers they are not synchronized between several processes, and the trainer's checkpoints
+    do not hold them: to resume a training as it was, save `loss.state_dict()` (it has the count of steps too) and load it.
 
     Args:
         model: a `SentenceTransformer` of a transformer and a pooling (cls, mean or last token).
         recipe: a method's name as `mipic-bench list methods` gives it, the path of a TOML file, or a `Recipe`.
         changes: TOML assignments put over the recipe, as `--set` takes them.
-        backbone: the table name of the model, for what a recipe changes on backbones known to it.
+        backbone: the table name of the model (`mipic-bench list backbones`), for what a recipe changes on it.
         seed: of the heads' first values and of what terms draw at random.
         components: return every weighted term under its name instead of their sum; the trainer adds and logs them.
 
@@ -76,6 +78,8 @@ class MipicLoss(torch.nn.Module):
         components: bool = False,
     ) -> None:
         super().__init__()
+        if backbone and backbone not in ENTRIES:
+            raise unknown("backbone", backbone, ENTRIES, "MipicLoss")
         view = _view(model)
         self.recipe = resolve(_one(recipe, changes), view.shape, backbone)
         if not self.recipe.trains:
@@ -114,15 +118,25 @@ class MipicLoss(torch.nn.Module):
         # unlabelled text is its own positive: two dropout views of it in one forward
         columns = columns * 2 if len(columns) == 1 else columns
         states = self._states(columns, labels)
-        self.step += self.training
-        return self.recipe.values(states, self.heads)
+        self.step += self.model.training  # a trainer that evaluates says so to the model alone
+        return self.recipe.values(states, self.heads.train(self.model.training))
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Return the count of training steps, which decides what terms draw at random next."""
+        return torch.tensor(self.step)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Go on from a count of training steps."""
+        self.step = int(state)
 
     def _states(self, columns: Sequence[Features], labels: torch.Tensor | None) -> States:
         """Run the model once over all columns and gather what the terms read."""
         backbone = self._hidden.backbone
         features = merge(columns, backbone.pad_id, backbone.tokenizer.padding_side)
+        features = _never_empty(features, backbone.blank_id, backbone.tokenizer.padding_side)
         ids, mask = features["input_ids"], features["attention_mask"]
-        special = torch.isin(ids, torch.tensor(sorted(backbone.special_ids), device=ids.device)) & mask.bool()
+        known = torch.tensor(sorted(backbone.special_ids), dtype=ids.dtype, device=ids.device)
+        special = torch.isin(ids, known) & mask.bool()
         scores = None if labels is None else labels.detach().float()
         return States(
             hidden=self._read(dict(features)),
@@ -130,7 +144,7 @@ class MipicLoss(torch.nn.Module):
             special=special,
             pooling=backbone.readout.pooling,
             parts=len(columns),
-            same=_same(ids * mask, len(columns)),
+            same=_same(ids.masked_fill(mask == 0, -1), len(columns)),
             scores=scores,
             draw=self._draw(),
             teacher=self._teacher(dict(features)),
@@ -168,7 +182,7 @@ class MipicLoss(torch.nn.Module):
             raise UserError(where, f"the dataset has {len(columns)} columns of text", "give one, two or three")
         if any("cu_seq_lens_q" in column or "attention_mask" not in column for column in columns):
             raise UserError(where, "the rows of a batch are packed into one", "set model[0].unpad_inputs = False")
-        if len(columns) == 1 and self.training and not self._hidden.backbone.has_dropout:
+        if len(columns) == 1 and self.model.training and not self._hidden.backbone.has_dropout:
             what = "the model has no dropout, so the two views of each text would be equal"
             raise UserError(where, what, "give pairs or triplets")
         if labels is not None and len(columns) != 2:
@@ -205,6 +219,17 @@ def merge(columns: Sequence[Features], pad_id: int, side: str) -> Features:
     names = ["input_ids", *(name for name in _PADDED if all(name in column for column in columns))]
     kept = {name: value for name, value in columns[0].items() if not isinstance(value, torch.Tensor)}
     return kept | {name: torch.cat([wide(column, name) for column in columns]) for name in names}
+
+
+def _never_empty(features: Features, blank_id: int, side: str) -> Features:
+    """Give a text without tokens one, as `Backbone.tokenize` does: every pooling needs one to read."""
+    empty = features["attention_mask"].sum(1) == 0
+    if not empty.any():
+        return features
+    ids, mask = features["input_ids"].clone(), features["attention_mask"].clone()
+    place = -1 if side == "left" else 0
+    ids[empty, place], mask[empty, place] = blank_id, 1
+    return features | {"input_ids": ids, "attention_mask": mask}
 
 
 def _same(rows: torch.Tensor, parts: int) -> torch.Tensor:

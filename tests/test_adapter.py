@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mipic_bench import backbones
-from mipic_bench.adapter import MipicLoss, merge
+from mipic_bench.adapter import MipicLoss, _never_empty, merge
 from mipic_bench.backbones import tiny
 from mipic_bench.corpora import Corpus
 from mipic_bench.errors import UserError
@@ -272,6 +272,8 @@ def test_a_causal_model_padded_on_the_left(method, tmp_path, monkeypatch):
 def test_recipes_that_are_no_loss(model, recipe, words):
     with pytest.raises(UserError, match=f"(?s){words}"):
         MipicLoss(model, recipe)
+    with pytest.raises(UserError, match="did you mean bert-base"):
+        MipicLoss(model, "mipic", backbone="bert_base")
 
 
 def test_models_that_are_read_out_in_another_way(folder):
@@ -297,3 +299,54 @@ def test_one_column_needs_dropout(folder):
     loss = MipicLoss(model, "mrl").train()
     with pytest.raises(UserError, match="two views of each text would be equal"):
         loss(features(model, COLUMNS["text"]))
+
+
+def test_evaluating_changes_no_training(model):
+    """A trainer that evaluates says so to the model, not to the loss: no evaluation row may reach SDR's queue."""
+    loss = MipicLoss(model, "sdr-mrl").train()
+    loss(features(model, COLUMNS["pairs"]))
+    before = {name: value.clone() for name, value in loss.heads.state_dict().items()}
+    model.eval()
+    loss(features(model, (NEGATIVES, ANCHORS)))
+    assert loss.step == 1
+    assert all(torch.equal(value, before[name]) for name, value in loss.heads.state_dict().items())
+    model.train()
+    loss(features(model, COLUMNS["pairs"]))
+    assert loss.step == 2 and not torch.equal(loss.heads["sdr"].count, before["sdr.count"])
+
+
+def test_a_training_goes_on_with_the_state_of_its_loss(model):
+    loss, other = MipicLoss(model, "sdr-mrl").train(), MipicLoss(model, "sdr-mrl").train()
+    for _ in range(3):
+        loss(features(model, COLUMNS["pairs"]))
+    other.load_state_dict(loss.state_dict())
+    assert other.step == 3 and other._draw() == loss._draw()
+    assert torch.equal(other.heads["sdr"].past, loss.heads["sdr"].past)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_in_half_precision_trains(method, folder):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "bfloat16"})
+    loss = MipicLoss(model, method).train()
+    value = loss(features(model, COLUMNS["pairs"]))
+    value.backward()
+    assert torch.isfinite(value)
+    assert all(torch.isfinite(weight.grad).all() for weight in model.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_text_without_tokens_has_one(side):
+    ids, mask = torch.tensor([[7, 8], [9, 9]]), torch.tensor([[1, 1], [0, 0]])
+    found = _never_empty({"input_ids": ids, "attention_mask": mask, "modality": "text"}, 3, side)
+    assert found["input_ids"][1].tolist() == ([9, 3] if side == "left" else [3, 9])
+    assert found["attention_mask"][1].tolist() == ([0, 1] if side == "left" else [1, 0]) and found["modality"] == "text"
+    assert mask[1].tolist() == [0, 0]  # the batch itself stays what it was
+
+
+def test_a_word_of_number_0_is_no_padding(model):
+    ids = torch.tensor([[5, 0], [5, 99], [7, 8], [6, 4]])
+    column = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1], [1, 0], [1, 1], [1, 1]])}
+    same = MipicLoss(model, "mrl")._states([column, column], None).same
+    assert torch.equal(same, torch.eye(4, dtype=torch.bool))

@@ -1,13 +1,19 @@
 """Fitted transforms: kept they come back bit for bit; not kept, they are fitted again to the same bits in the same place."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_sweeps import planned, request, swept, write_data
+import torch
+from small_sweeps import SMALL, planned, request, swept, write_data
 
 from mipic_bench import backbones, posthoc
+from mipic_bench.encoding.embed import encode
+from mipic_bench.errors import UserError
 from mipic_bench.models import mapping
+from mipic_bench.models.evaluating import evaluation
+from mipic_bench.models.export import export
 from mipic_bench.posthoc import keep, kept, transforms
 from mipic_bench.recipes.methods import find
 from mipic_bench.results import folder as results
@@ -90,7 +96,7 @@ def test_export_takes_the_transform_that_was_scored(method, keeps, tmp_path, fit
     backbone = backbones.load(weights, pooling=record["backbone"]["pooling"])
     if keeps:
         monkeypatch.setattr(type(cell.recipe.posthoc), "fit", None)
-    again = mapping.fitted(record, backbone, 3, place, None if keeps else one.data)
+    again = mapping.fitted(record, cell.recipe.nesting.dims, backbone, 3, place, None if keeps else one.data)
     assert same(again.arrays(), scored.arrays())
 
 
@@ -103,6 +109,44 @@ def test_a_transform_that_was_not_kept_is_fitted_again_when_that_is_asked_for(tm
     assert swept(keeping).exit_code == 0
     assert posthoc.place(one.results / checkpoint.KEPT / cell.run).is_file() and len(fits) == 2
     assert [cell.status for cell in planned(keeping)] == ["done"]
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_one_model_per_width_exports_the_transform_of_its_own_width(keeps, tmp_path, fits):
+    from sentence_transformers import SentenceTransformer
+
+    changes = [
+        'posthoc = {transform = "rotation", texts = 60, iterations = 30, batch_size = 8}',
+        "training.max_steps = 1",
+    ]
+    methods = tuple(find(["single-dim"], changes))
+    one = replace(asked(tmp_path, "pca", dims=(16,), keep_checkpoints=True), methods=methods)
+    assert swept(one).exit_code == 0
+    [cell] = planned(one)
+    [part] = [part for part in cell.parts if part.width == 16]
+    weights = one.results / checkpoint.KEPT / part.folder
+    if not keeps:
+        posthoc.place(weights).unlink()
+    scored, texts = fits[0][3], ["so cat 1", "a stone in the river", "so house 9"]
+    out = export(one.results, cell.run, 3, 16, tmp_path / "out", data=one.data)
+    read = encode(backbones.load(str(weights)), texts, [3], max_length=SMALL["max_length"], device=torch.device("cpu"))
+    expected = scored.at(read.at(3), 16)
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    found = SentenceTransformer(str(out), device="cpu").encode(texts)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_kept_weights_are_not_scored_without_their_transform(tmp_path):
+    one = asked(tmp_path, "pivot", keep_checkpoints=True)
+    assert swept(one).exit_code == 0
+    [cell] = planned(one)
+    weights = one.results / checkpoint.KEPT / cell.run
+    apart = shutil.copytree(weights, tmp_path / "apart")  # nothing beside it: the folder itself says so
+    for folder in (weights, apart):
+        with pytest.raises(UserError, match=f"weights of the run {cell.run} without its transform"):
+            evaluation(str(folder), results=one.results)
+    with pytest.raises(UserError, match="leave these options out"):
+        evaluation(cell.run, name="other", results=one.results)
 
 
 def test_a_run_fits_only_the_layers_that_were_not_kept(tmp_path, fits):

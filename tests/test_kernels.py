@@ -61,6 +61,16 @@ def test_attention_is_torchs(dropout, masked):
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=2e-5)
 
 
+def test_a_token_that_sees_nothing_is_finite():
+    *tensors, mask = inputs(torch.float32)
+    mask[1, :, 8:] = False  # padding, further from every token than a sliding window reaches
+    out, _ = attention(Attending(), *tensors, mask, dropout=1e-9)
+    out[mask.any(-1).squeeze(1)].square().sum().backward()
+    assert out.isfinite().all() and all(tensor.grad.isfinite().all() for tensor in tensors)
+    exact, _ = sdpa_attention_forward(Attending(), *tensors, mask)
+    torch.testing.assert_close(out[1, :8], exact[1, :8], atol=2e-6, rtol=2e-5)
+
+
 def test_bfloat16_is_attended_in_float32():
     *tensors, mask = inputs(torch.bfloat16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from accelerate import Accelerator
+from training import on_tiny, recipe, train
 
 from mipic_bench import backbones
 from mipic_bench.corpora._base import read_corpus
@@ -94,6 +95,14 @@ def test_a_loss_that_is_not_finite_ends_training_with_step_and_term_named():
     recipe = resolved("mipic", backbone, max_steps=2, batch_size=4)
     with pytest.raises(trainer.TrainingError, match=r"step 1: term '\w+' is nan"):
         trainer.train(backbone, recipe, PAIRS, 0, Accelerator(cpu=True))
+
+
+def test_constant_terms_are_told():
+    alone = recipe({"chain": {"term": "chain_info_nce", "chain": [[64, 4]]}})
+    with pytest.raises(trainer.TrainingError, match="nothing to train: chain is constant on this backbone"):
+        train(on_tiny(alone))
+    with pytest.raises(UserError, match="its terms read no layer"):
+        on_tiny(recipe({"chain": {"term": "chain_info_nce", "chain": []}}))
 
 
 def test_text_on_a_backbone_without_dropout_is_refused():

@@ -63,3 +63,9 @@ def test_a_frozen_table_stays():
     table.weight.requires_grad_(False)
     with only_used_rows(backbone, batches_of(backbone), 1.0):
         assert len(table.weight) == 1461
+
+
+def test_a_tokenizer_may_have_no_special_tokens(monkeypatch):
+    monkeypatch.setattr("mipic_bench.backbones.model.special_ids", lambda _: frozenset())
+    weights, history = train(on_tiny(*find(["mipic"])))
+    assert history.steps == 3 and all(value.isfinite().all() for value in weights.values())

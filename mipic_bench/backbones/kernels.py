@@ -77,7 +77,8 @@ def attention(
         else:
             scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
             if attention_mask is not None:
-                scores = scores.masked_fill(~attention_mask, -torch.inf)
+                # not -inf: a padded token that sees nothing would become NaN, and its text with it in the next layer
+                scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
             weights = scores.softmax(-1)
             out = ((weights * kept(weights, dropout)) @ value).transpose(1, 2)
     return out.to(dtype), None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mipic_bench import backbones
+from mipic_bench import backbones, posthoc
 from mipic_bench.analysis.reproduce import corpus_of
 from mipic_bench.backbones.folder import prompts as prompts_of
 from mipic_bench.backbones.loading import quiet
@@ -52,13 +52,14 @@ def evaluation(
         length = (asked.get("training") or {}).get("max_length")
         if name or prompt or query_prompt or pooling or length or asked.get("dtype", "auto") != "auto":
             what = "a run keeps its name, pooling, prompts, length of texts and arithmetic"
-            raise UserError(f"MODEL {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
+            raise UserError(f"MODEL {run}", what, _weights_instead(run, folder, "leave these options out"))
         return _of_run(run, folder, asked)
     place = locate(model, offline).folder if model != "tiny" else None  # built in code
     before = _prompts(place, prompt, query_prompt)
     loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
     labels = [text for text in (prompt, query_prompt) if text]
     own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
+    _refuse_untransformed(place)
     asked["dims"] = asked.get("dims") or _exported_dims(place, loaded.unapplied)
     training = {"pooling": pooling, **(asked.pop("training", None) or {})}
     request = ask(
@@ -113,7 +114,7 @@ def _of_run(run: str, folder: Path, asked: dict[str, Any]) -> tuple[Request, Inp
     cell, identity = record["cell"], record["identity"]
     if cell["base_method"] not in catalog():
         what = f"its recipe {cell['base_method']}.toml is a file of its own, and runs are asked for again by recipes that are shipped"
-        raise UserError(f"run {run}", what, f"give the folder of its weights: {folder / checkpoint.KEPT / run}")
+        raise UserError(f"run {run}", what, _weights_instead(run, folder, "score it in the command that runs it"))
     spec = export.known_backbone(run, record)
     again: dict[str, Any] = {
         "backbones": [spec],
@@ -156,6 +157,28 @@ def _prompts(place: Path | None, prompt: str | None, query_prompt: str | None) -
     known = prompts_of(place) if place else {}
     every = prompts.find(prompt, known, "--prompt") if prompt else ""
     return Prompts(every, prompts.find(query_prompt, known, "--query-prompt") if query_prompt else None)
+
+
+def _weights_instead(run: str, folder: Path, otherwise: str) -> str:
+    """Return the advice to give the folder of a run's weights, where one folder is all that the run is."""
+    place = folder / checkpoint.KEPT / run
+    recipe = results.read(folder).runs[run].provenance.get("recipe", {})
+    alone = place.is_dir() and "posthoc" not in recipe
+    return f"give the folder of its weights: {place}" if alone else otherwise
+
+
+def _refuse_untransformed(place: Path | None) -> None:
+    """Refuse the weights that a run with a transform kept: without it their vectors are not those of the run.
+
+    Raises:
+        UserError: the transform is kept beside them, or they say that there was one.
+    """
+    if place is None:
+        return
+    head = checkpoint.said(place)
+    if head.get("transform") or posthoc.place(place).is_file():
+        what = f"these are the weights of the run {head.get('run', place.name)} without its transform"
+        raise UserError(f"MODEL {place}", what, "score the run itself: give its name, and --results")
 
 
 def _exported_dims(place: Path | None, unapplied: Sequence[str]) -> tuple[int, ...] | None:

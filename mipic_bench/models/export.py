@@ -74,7 +74,9 @@ def export(
     loaded = load(folder, name, record, dim, backbone, offline)
     maps = mapping.cut(loaded.shape.width, dim)
     if "posthoc" in record["recipe"]:
-        transform = mapping.fitted(record, loaded, layer, posthoc.place(folder / checkpoint.KEPT / name), data)
+        dims, own = _part(record, dim)
+        kept_at = posthoc.place(folder / checkpoint.KEPT / f"{name}{own}")
+        transform = mapping.fitted(record, dims, loaded, layer, kept_at, data)
         maps = mapping.as_maps(transform, loaded.shape.width, dim)
     max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
     with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:
@@ -144,10 +146,7 @@ def load(folder: Path, run: str, record: Mapping[str, Any], dim: int, backbone: 
 
 def _kept(folder: Path, run: str, record: Mapping[str, Any], dim: int) -> Backbone:
     """Load the weights that a run kept; with one model per width, those that serve the width."""
-    own = ""
-    if record["recipe"].get("procedure") == "per-dim":
-        [width] = served(record["recipe"]["dims"], [dim])
-        own = f"--d{width}"
+    own = _part(record, dim)[1]
     place = folder / checkpoint.KEPT / f"{run}{own}"
     head = checkpoint.kept(place)
     if head is None:
@@ -156,6 +155,15 @@ def _kept(folder: Path, run: str, record: Mapping[str, Any], dim: int) -> Backbo
             f"run {run}{own}", f"its trained weights {there}", "run it again with --keep-checkpoints, then export it"
         )
     return backbones.load(str(place), **head["readout"])
+
+
+def _part(record: Mapping[str, Any], dim: int) -> tuple[tuple[int, ...], str]:
+    """Return the widths of the model that serves a width, and what its files are called after the run's name."""
+    widths = tuple(record["recipe"]["dims"])
+    if record["recipe"].get("procedure") != "per-dim":
+        return widths, ""
+    [width] = served(widths, [dim])
+    return (width,), f"--d{width}"
 
 
 def known_backbone(run: str, record: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A post-hoc transform as affine maps, so that sentence-transformers can run it; kept, or fitted again as it was for the scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ def cut(width: int, dim: int) -> list[Affine]:
     return [Affine(np.eye(dim, width, dtype=np.float32))] if dim < width else []
 
 
-def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Path, data: Path | None) -> Fitted:
+def fitted(
+    record: Mapping[str, Any], dims: Sequence[int], backbone: Backbone, layer: int, place: Path, data: Path | None
+) -> Fitted:
     """Return a run's transform at one layer: as it was kept, else fitted again as it was for its scores.
 
     Fitted again on the same kind of machine with the same number of threads it is the same, bit for bit. Otherwise sums
@@ -32,6 +34,7 @@ def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Pat
 
     Args:
         record: the run's provenance.
+        dims: the widths that the model was trained at.
         backbone: its weights, on the CPU.
         layer: the layer that is read out.
         place: where it would be kept, see `posthoc.place`.
@@ -56,7 +59,7 @@ def fitted(record: Mapping[str, Any], backbone: Backbone, layer: int, place: Pat
     max_length = min(int(record["identity"]["max_length"]), backbone.max_length)
     dtype = encoded.DTYPES[record["dtype"]]
     read = encode(backbone, texts, [layer], max_length=max_length, device=torch.device("cpu"), dtype=dtype)
-    return transform.fit(read.at(layer), record["recipe"]["dims"], seed)
+    return transform.fit(read.at(layer), dims, seed)
 
 
 def as_maps(fitted: Fitted, width: int, dim: int) -> list[Affine]:

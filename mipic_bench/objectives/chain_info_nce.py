@@ -134,7 +134,10 @@ class ChainInfoNCE(Term):
         assert self.temperature is not None and isinstance(heads, torch.nn.ModuleList)
         values = []
         for phi, ((dim, layer), (next_dim, next_layer)) in zip(heads, pairwise(self.checkpoints(nesting)), strict=True):
-            source, target = phi(states.cut(layer, dim)), states.cut(next_layer, next_dim)
+            first, target = states.cut(layer, dim), states.cut(next_layer, next_dim)
+            if not torch.is_autocast_enabled(first.device.type):  # which casts by itself
+                first = first.to(next(phi.parameters()).dtype)
+            source = phi(first)
             target = target.detach() if self.detach else target
             views, aims = torch.stack(states.split(source)), torch.stack(states.split(target))
             values.append(chain_info_nce(views, aims, self.temperature))

@@ -118,6 +118,9 @@ def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None =
         training,
         _posthoc(recipe.method, file.posthoc),
     )
+    if resolved.terms and not resolved.layers:
+        what = "its terms read no layer of this backbone, so there is nothing to train"
+        raise UserError(f"{recipe.method}: terms", what, "give a term more layers or checkpoints, or another term")
     if file.procedure == "joint":
         return resolved
     alone = {dim: replace(nesting, dims=(dim,)) for dim in nesting.dims}

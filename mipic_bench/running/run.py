@@ -175,7 +175,8 @@ def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, r
         "history": history.entries,
     }
     if request.keep_checkpoints:
-        size = checkpoint.keep(place, backbone, {"run": cell.run, "key": cell.key, "training": training})
+        record = {"run": cell.run, "key": cell.key, "training": training, "transform": cell.recipe.posthoc is not None}
+        size = checkpoint.keep(place, backbone, record)
         reporter.say(f"{cell.run}: kept its weights, {size / 1e6:.1f} MB")
     return training
 

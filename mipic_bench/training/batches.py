@@ -44,7 +44,7 @@ class Batches:
         lengths = torch.tensor([len(row) for row in ids])
         self.lengths = lengths[self.columns].amax(0)
         self.scores = None if corpus.scores is None else torch.tensor(list(corpus.scores), dtype=torch.float32)
-        self.special_ids = torch.tensor(sorted(backbone.special_ids))
+        self.special_ids = torch.tensor(sorted(backbone.special_ids), dtype=torch.long)
         self.pad_id, self.seed = backbone.pad_id, seed
         self.batch_size = min(training.batch_size, len(self.lengths))
 

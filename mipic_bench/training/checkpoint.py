@@ -257,6 +257,15 @@ def kept(folder: Path) -> dict[str, Any] | None:
     return head if whole and head["sha256"] and head.get("format") == FORMAT else None
 
 
+def said(folder: Path) -> dict[str, Any]:
+    """Return what `checkpoint.json` says, whatever became of the weights beside it; nothing where there is none."""
+    try:
+        head = json.loads((folder / KEPT_MARK).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return head if isinstance(head, dict) else {}
+
+
 def state_digest(model: torch.nn.Module) -> str:
     """Return the sha256 over names, shapes and bytes of a model's weights in memory."""
     total = hashlib.sha256()

@@ -277,6 +277,9 @@ def _step(
             if not math.isfinite(number):
                 raise TrainingError(f"step {step}: term '{name}' is {number}; lower the learning rate or its weight")
             logged[name] += number / len(window)
+        if not total.requires_grad:
+            what = f"{', '.join(values)} {'is' if len(values) == 1 else 'are'} constant on this backbone and these dims"
+            raise TrainingError(f"step {step}: there is nothing to train: {what}")
         if diagnostics:
             for name, norm in gradient_norms(values, terms, trained(objective.backbone)).items():
                 norms[name] += norm
