@@ -167,6 +167,14 @@ def test_a_swept_ablation_stands_beside_itself():
     assert list(sweeps(unknown)) == [("mipic", "no-pic-cka.weight")]
 
 
+def test_several_changes_at_once_are_swept_beside_nothing_that_differs_in_another():
+    changed = tuple(f"mipic-epochs=5-alpha={value}" for value in (0.1, 0.9))
+    one, both = (View(synthetic.rows(methods=("mipic", *names), seeds=(0,))) for names in (changed[:1], changed))
+    assert list(Sweep().draw(one, Style(bind(one)))) == []
+    ((_, figure),) = Sweep().draw(both, Style(bind(both)))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["8 dims", "64 dims", "384 dims"]
+
+
 def test_add_one_is_read_from_the_terms():
     frame = synthetic.rows()
     view = View(frame, synthetic.provenance(frame))

@@ -35,7 +35,7 @@ class Sweep(Drawing):
             for setting in view.settings:
                 points = last_layer(pick(view.estimates, setting, precision="float32"))
                 own = points[points["method"].isin(values)]
-                unswept = points[points["method"] == base]
+                unswept = points[(points["method"] == base) & ("=" not in key)]  # else it differs in more than the value
                 if own["method"].nunique() > (0 if len(unswept) else 1):
                     yield (
                         f"{setting.slug}--{safe(base)}-{safe(key)}",
@@ -71,7 +71,8 @@ def _figure(
     handles = [
         Line2D([], [], color=PALETTE[at], marker=_MARKERS[at], label=f"{dim} dims") for at, dim in enumerate(shown)
     ]
-    handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label=f"{swept[0]}, unswept"))
+    if len(unswept):
+        handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.9, label=f"{swept[0]}, unswept"))
     size = (2.45, 1.75) if len(families) > 1 else (3.6, 2.4)
     figure, axes = panels(len(families), size, title=f"{swept[0]}, {swept[1]} · {setting.title}", handles=handles)
     for place, family in zip(axes, families, strict=True):
