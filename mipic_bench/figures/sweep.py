@@ -35,7 +35,8 @@ class Sweep(Drawing):
             for setting in view.settings:
                 points = last_layer(pick(view.estimates, setting, precision="float32"))
                 own = points[points["method"].isin(values)]
-                unswept = points[(points["method"] == base) & ("=" not in key)]  # else it differs in more than the value
+                alike = "=" not in key  # else the method itself differs in more than the value
+                unswept = points[(points["method"] == base) & alike]
                 if own["method"].nunique() > (0 if len(unswept) else 1):
                     yield (
                         f"{setting.slug}--{safe(base)}-{safe(key)}",
