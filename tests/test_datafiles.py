@@ -90,9 +90,13 @@ def test_missing_columns_are_told_together_with_close_names():
     assert "did you mean scor?" in text
 
 
-def test_semicolons_are_suspected_when_the_header_is_one_cell():
-    with pytest.raises(UserError, match="separate the columns by commas"):
-        checks.require(pd.DataFrame({"text;label": ["a;1"]}), ("text",), "f.csv")
+@pytest.mark.parametrize(
+    ("text", "sign"), [("text;label\nhello, world;1\nbye;0\n", "semi"), ("text\tlabel\nbye\t0\n", "tabs")]
+)
+def test_semicolons_are_suspected_when_the_header_is_one_cell(tmp_path, text, sign):
+    (tmp_path / "f.csv").write_text(text)
+    with pytest.raises(UserError, match=f"{sign}(?s:.*)separate the columns by commas"):
+        datafiles.read(tmp_path / "f.csv")
 
 
 @pytest.mark.parametrize("value", ["nan", "NaN", "", None, float("nan"), "inf", "good", "3,5", 10**400])

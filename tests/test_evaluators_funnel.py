@@ -1,6 +1,7 @@
 """Funnel retrieval: what it finds, what it costs, what is refused."""
 
 import json
+from dataclasses import replace
 
 import evaluator_folds as small
 import numpy as np
@@ -20,6 +21,7 @@ from mipic_bench.families import FAMILIES
 from mipic_bench.models.funnels import search
 from mipic_bench.planning.plan import plan
 from mipic_bench.planning.request import Inputs
+from mipic_bench.recipes.methods import find
 from mipic_bench.running.progress import Reporter
 
 
@@ -143,6 +145,12 @@ def test_the_command_searches_prints_and_writes(searched, tmp_path):
     [path] = (tmp_path / "results" / "funnels").glob("*.csv")
     assert pd.read_csv(path)["funnel"].nunique() == 3
     assert not (tmp_path / "results" / "runs").exists()  # what it finds are no rows
+    searched("--funnel", "8:2,64", "--layers", "2")
+    write_beir(tmp_path / "data" / "found", {"test": [(f"q{n}", f"d{n + 1}", 1) for n in range(2)]})
+    assert len(pd.read_csv(path)) == 4 * len(FAMILIES["retrieval"].metrics) - len(FAMILIES["retrieval"].metrics)
+    for _ in range(2):  # of other data nothing stays, and nothing stands there twice
+        searched("--funnel", "64")
+    assert pd.read_csv(path, dtype=str)["funnel"].tolist() == ["64"] * len(FAMILIES["retrieval"].metrics)
 
 
 def test_queries_of_other_splits_are_not_looked_up(searched, tmp_path):
@@ -172,10 +180,12 @@ def test_a_funnel_needs_a_retrieval_task(capsys, monkeypatch):
     assert answer.code == 2 and "none of these is a retrieval task: toy-sts" in answer.err
 
 
-def test_a_method_with_a_model_per_width_has_no_funnel(tmp_path):
+@pytest.mark.parametrize("method", ["single-dim", "smec"])
+def test_a_method_with_vectors_of_its_own_per_width_has_no_funnel(method, tmp_path):
     write_data(tmp_path / "data")
     write_beir(tmp_path / "data" / "found", {"test": [(f"q{n}", f"d{n}", 1) for n in range(3)]})
-    asked = request(tmp_path, methods=("single-dim",), tasks=("found",))
+    small = ("posthoc.iterations = 2", "posthoc.memory = 8", "posthoc.batch_size = 8") if method == "smec" else ()
+    asked = replace(request(tmp_path, tasks=("found",)), methods=tuple(find([method], small)))
     inputs = Inputs(asked)
     [cell] = plan(asked, inputs)
     with pytest.raises(UserError, match="vectors of its own for each width"):

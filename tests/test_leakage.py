@@ -12,6 +12,8 @@ from mipic_bench import corpora, tasks
 from mipic_bench.analysis.tables import MISSING
 from mipic_bench.errors import UserError
 from mipic_bench.planning.leakage import excluded, leakage, normalized
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs
 from mipic_bench.recipes.methods import find
 from mipic_bench.reporting.leakage import Leakage
 from mipic_bench.results import folder as results
@@ -156,6 +158,20 @@ def test_sts_train_against_its_own_test(tmp_path):
     write_sts(tmp_path / "s" / "test.csv", [0, 1])
     found = leakage(corpora.load("s", tmp_path), tasks.fold(tasks.load("s", tmp_path)))
     assert (found.leaked_rows, found.paired_rows, found.exact_rows) == (2, 2, 2)
+
+
+def test_a_folder_that_is_trained_on_and_scored_is_told(tmp_path):
+    rows = [(f"text {number}", f"so {number}", number % 2) for number in range(60)]
+    write_csv(tmp_path / "data" / "both" / "train.csv", ["sentence1", "sentence2", "label"], rows)
+    asked = replace(request(tmp_path), corpora=("both",), tasks=("both",))
+    inputs = Inputs(asked)
+    [told] = [note for note in inputs.notes(plan(asked, inputs)) if "scored as a task too" in note]
+    assert told.startswith(
+        "corpus both is scored as a task too: 3 of 6 scored rows (50.0 %)"
+    )  # pairs labelled 1 are trained on
+    write_data(tmp_path / "data")
+    asked = replace(asked, tasks=("likeness",))
+    assert not any("scored as" in note for note in Inputs(asked).notes(plan(asked, Inputs(asked))))
 
 
 def test_a_run_leaves_leaked_rows_out_as_a_protocol_of_its_own(tmp_path):

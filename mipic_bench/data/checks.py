@@ -33,9 +33,6 @@ def require(frame: pd.DataFrame, needed: Sequence[str], where: str) -> None:
 def missing(name: str, there: Sequence[str], where: str) -> UserError:
     """Build the error for one missing column; both the name and what the file has are told."""
     hint = unknown("column", name, there, where).fix
-    only = there[0] if len(there) == 1 else ""
-    if ";" in only or "\t" in only:
-        hint = "separate the columns by commas"
     return UserError(where, f"no column '{name}'; the columns are {', '.join(map(repr, there)) or 'none'}", hint)
 
 

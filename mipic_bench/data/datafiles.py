@@ -120,6 +120,9 @@ def _read_csv(path: Path) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
     if not rows:
         raise _empty(path)
     header, body = rows[0], rows[1:]
+    if len(header) == 1 and (sign := next((sign for sign in ";\t" if sign in header[0]), "")):
+        what = f"its one column is called {header[0]!r}: {'tabs' if sign != ';' else 'semicolons'} separate its cells"
+        raise UserError(str(path), what, "separate the columns by commas")
     _check_header(path, header)
     _check_lengths(path, header, body)
     return header, list(zip(*body, strict=True)) if body else [()] * len(header)

@@ -150,9 +150,16 @@ def macro_f1(truth: Labels, guesses: Sequence[Labels]) -> Estimate:
     """
     values, influences = [], []
     for guess in guesses:
-        parts = [f1(truth, guess, int(label)) for label in np.union1d(truth, guess)]
-        values.append(np.mean([value for value, _ in parts]))
-        influences.append(np.mean([influence for _, influence in parts], axis=0))
+        labels = np.union1d(truth, guess)
+        own, total = [], np.zeros(len(truth))
+        for (
+            label
+        ) in labels:  # summed as they come: a thousand classes of a long split do not fit in memory side by side
+            value, influence = f1(truth, guess, int(label))
+            own.append(value)
+            total += influence
+        values.append(np.mean(own))
+        influences.append(total / len(labels))
     return Estimate(float(np.mean(values)), _standard_error(np.mean(influences, axis=0)))
 
 

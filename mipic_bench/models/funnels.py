@@ -20,6 +20,7 @@ from mipic_bench.running.run import read_part
 from mipic_bench.tasks import Fold
 
 FOLDER = "funnels"
+_TEXT = ("run", "task", "split", "data", "funnel", "metric")  # "384" is a funnel, and "2024" may be a task
 _WHERE = "--funnel"
 
 
@@ -33,8 +34,9 @@ def search(cell: Cell, request: Request, inputs: Inputs, funnels: Sequence[Stage
         reporter: told of the encoding.
 
     Returns:
-        A row per task, layer, funnel and metric: the metric in the funnel and in exact search at full width, what is
-        lost with its standard error over queries; multiply-adds and seconds per query of both.
+        A row per task, layer, funnel and metric: `data`, the beginning of the task's sha256; the metric in the funnel and in
+        exact search at full width, what is lost with its standard error over queries; multiply-adds and seconds per query
+        of both.
 
     Raises:
         UserError: no retrieval task, widths that make no funnel, or a model whose widths are not prefixes of one vector.
@@ -47,7 +49,8 @@ def search(cell: Cell, request: Request, inputs: Inputs, funnels: Sequence[Stage
         what = f"searches documents, and none of these is a retrieval task: {', '.join(inputs.folds)}"
         raise UserError(_WHERE, what, "give one with --task, under its own name")
     cell = cell if request.layers else replace(cell, layers=cell.layers[-1:])
-    embeddings = _encoded(replace(cell, dims=(width,)), folds, request, inputs, reporter)
+    read = tuple(sorted({width, *(one for widths, _ in funnels for one in widths)}))
+    embeddings = _encoded(replace(cell, dims=read), folds, request, inputs, reporter)
     lines = [line for fold in folds for line in _lines(cell, fold, embeddings, request, funnels)]
     return pd.DataFrame(lines)
 
@@ -55,14 +58,20 @@ def search(cell: Cell, request: Request, inputs: Inputs, funnels: Sequence[Stage
 def write(frame: pd.DataFrame, results: Path) -> Path:
     """Write what `search` found as `<results>/funnels/<run>.csv`; what was measured for other funnels or tasks is kept.
 
+    Of a task whose data changed since, nothing is kept.
+
     Raises:
         UserError: the folder or the disk does not take it.
     """
     [run] = frame["run"].unique()
     path = results / FOLDER / f"{run}.csv"
     if path.is_file():
-        both = pd.concat([pd.read_csv(path, keep_default_na=False), frame])
-        frame = both.drop_duplicates(["task", "split", "layer", "funnel", "metric"], keep="last")
+        before = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(_TEXT, str))
+        place = ["task", "split"]
+        older = before.merge(frame[[*place, "data"]].drop_duplicates(), on=place, suffixes=("", "_now"), how="left")
+        stale = older["data_now"].notna() & (older["data_now"] != older["data"])
+        frame = pd.concat([before[~stale.to_numpy()], frame])
+        frame = frame.drop_duplicates([*place, "layer", "funnel", "metric"], keep="last")
     commit.write(path, frame.to_csv(index=False, lineterminator="\n").encode())
     return path
 
@@ -121,7 +130,7 @@ def _lines(
         for widths, kept in funnels:
             found = funnel(fold, own, layer, widths, kept)
             place = {"run": cell.run, "task": fold.data.name, "split": fold.split, "layer": layer}
-            place |= {"funnel": written(widths, kept)}
+            place |= {"data": fold.data.digest[:12], "funnel": written(widths, kept)}
             costs = {
                 "multiply_adds": found.multiply_adds,
                 "exact_multiply_adds": found.exact_multiply_adds,

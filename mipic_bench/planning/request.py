@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mipic_bench import backbones, corpora, official, tasks
+from mipic_bench.corpora import Corpus
 from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.evaluators import PRECISIONS
@@ -240,12 +241,18 @@ class Inputs:
         for cell in cells:
             if cell.corpus and not cell.over:
                 corpus, batch = self.corpus(cell.corpus_asked), cell.recipe.training.batch_size
-                notes += corpus.notes
+                notes += [*corpus.notes, *self._scored_too(corpus)]
                 if len(corpus) < batch:
                     notes.append(
                         f"corpus {corpus.name} has {len(corpus)} rows: batches of {len(corpus)} instead of {batch}"
                     )
         return list(dict.fromkeys(notes))
+
+    def _scored_too(self, corpus: Corpus) -> Iterator[str]:
+        """Say that rows are trained on and scored, where one folder is both and its scored rows are cut from what is trained on."""
+        fold = self.folds.get(corpus.name)
+        if fold is not None and (leak := leakage.leakage(corpus, fold)).leaked_rows:
+            yield f"corpus {corpus.name} is scored as a task too: {leak.sentence()}"
 
 
 def check(request: Request) -> None:
