@@ -272,3 +272,16 @@ def test_the_tables_are_of_what_was_asked_for_alone(command, tmp_path):
     second = command("evaluate", "tiny", "--data", "data", "--task", "two")[1]
     assert "mean of 1 task" in second
     assert second.replace("results", "fresh") == first
+
+
+def test_costs_of_several_backbones_are_one_json(command, tmp_path, monkeypatch):
+    import mipic_bench.models.profiling as profiling
+
+    frames = {
+        name: pd.DataFrame([{"backbone": name, "layer": 1, "dim": 8, "precision": "float32"}])
+        for name in ("tiny", "minilm")
+    }
+    monkeypatch.setattr(profiling, "profile", lambda name, *_: frames[name])
+    monkeypatch.setattr("mipic_bench.models.costs.write", lambda frame, results: (results, ""))
+    code, out, err = command("profile", "--backbone", "tiny,minilm", "--json", "-q")
+    assert (code, err) == (0, "") and [line["backbone"] for line in json.loads(out)] == ["tiny", "minilm"]

@@ -302,3 +302,29 @@ def test_a_term_that_alpha_takes_away_trains_nothing(tmp_path, alpha, kept):
     )
     assert there.trains and resolve(there, SHAPE, "tiny").trains
     assert not nothing.trains and not resolve(nothing, SHAPE, "tiny").trains
+
+
+def test_recipe_files_have_names_of_their_own(tmp_path):
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place, GOOD.replace("Mine", place))
+    with pytest.raises(UserError, match="are both called mine(?s:.*)rename one of the files"):
+        find([str(tmp_path / "one" / "mine.toml"), str(tmp_path / "two" / "mine.toml")])
+    with pytest.raises(UserError, match="is called as the shipped method mrl"):
+        find(["mrl", str(write(tmp_path, GOOD, "mrl.toml"))])
+    shipped = write(tmp_path, (Path(__file__).parents[1] / "methods" / "mrl.toml").read_text("utf-8"), "mrl.toml")
+    assert [recipe.method for recipe in find([str(shipped)])] == ["mrl"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing", "terms = {}", "terms.sdr = {}", "posthoc = {}", "dims = [8]\nterms.a = {}"]
+)
+def test_a_set_that_sets_nothing_is_refused(text):
+    with pytest.raises(UserError, match="sets nothing"):
+        find(["mrl"], [text])
+
+
+@pytest.mark.parametrize("text", ["backbones.tiny.dims = [8]", "ablations.x.dims = [8]", "sweeps.alpha = [0.5]"])
+def test_a_set_of_what_only_files_have_is_refused(text):
+    with pytest.raises(UserError, match="set the key itself"):
+        find(["mrl"], [text])

@@ -456,6 +456,17 @@ def test_every_addition_to_rows_of_other_weights_says_so():
     assert not retrained(record.joined(same, provenance("c", "w1")))
 
 
+def test_what_made_the_rows_of_before_stays_known():
+    first, second, third = (
+        {**provenance(task, "w1"), "git": git} for task, git in (("a", "1"), ("b", "1"), ("c", "2"))
+    )
+    assert "earlier" not in record.joined(first, second)
+    joined = record.joined(record.joined(first, second), third)
+    assert joined["git"] == "2" and [one["git"] for one in joined["earlier"]] == ["1"]
+    again = record.joined(joined, {**provenance("d", "w1"), "git": "3"})
+    assert [one["git"] for one in again["earlier"]] == ["1", "2"]
+
+
 def test_a_task_scored_on_two_trainings_keeps_the_weights_of_its_first_rows():
     old = record.joined(provenance("a", "w1"), provenance("a", "w2", dims=[16]))
     assert [(entry["weights"], entry["dims"]) for entry in old["scored"]] == [("w1", [8, 16])]

@@ -282,12 +282,64 @@ def test_a_cell_that_another_process_finished_is_not_run_again(asked, monkeypatc
 def test_a_cell_that_failed_elsewhere_meanwhile_is_not_tried_again(asked):
     cells = planned(asked)
     with locks.Locks(asked.results) as own:
-        shared = partial(attempts.Sweep, asked, Inputs(asked), Reporter(quiet=True), own)
-        failures.write(asked.results, cells[0].run, "boom", "Traceback")
-        late = attempts.attempt(cells[0], shared(begun="2000"))
+        shared = partial(attempts.Sweep, asked, Inputs(asked), Reporter(quiet=True), own, "")
+        failed = failures.write(asked.results, cells[0].run, "boom", "Traceback")
+        late = attempts.attempt(cells[0], shared(known={}))
         assert (late.status, late.reason) == ("failed", "boom")
-        early = attempts.attempt(cells[0], shared(begun="9999"))
-        assert early.status == "done"
+        before = attempts.attempt(cells[0], shared(known={cells[0].run: failed.time}))  # whatever the clock says
+        assert before.status == "done"
+
+
+def test_the_failure_of_a_task_is_none_of_others(asked, monkeypatch):
+    score = Classification.score
+    breaking_task = replace(asked, tasks=("likeness", "kinds"))
+    with monkeypatch.context() as broken:
+        broken.setattr(Classification, "score", lambda *_: 1 / 0)
+        assert swept(breaking_task).exit_code == 1
+    assert Classification.score is score
+    [cell] = planned(breaking_task)
+    assert (cell.status, failures.read(asked.results)[cell.run].task) == ("failed", "kinds")
+    write(
+        asked.data / "more" / "test.csv",
+        ("sentence1", "sentence2", "score"),
+        [("a b", "c d", 1), ("e", "f", 0), ("g", "h", 2)],
+    )
+    other = replace(asked, tasks=("more",), retry=False)
+    assert [one.status for one in planned(other)] == ["pending"] and swept(other).exit_code == 0
+    assert [one.status for one in planned(other)] == ["done"]
+
+
+def test_a_training_for_more_tasks_survives_those_that_are_done(asked):
+    assert swept(asked).exit_code == 0
+    [cell] = planned(asked)
+    place = asked.results / checkpoint.UNFINISHED / cell.run
+    checkpoint.write(place, {"a": torch.zeros(1)}, {"history": {"steps": 2}})
+    assert swept(asked).exit_code == 0
+    assert planned(replace(asked, tasks=("likeness", "kinds")))[0].reason.endswith("goes on after step 2")
+
+
+def test_cells_of_two_threads_do_not_share_the_generator(asked):
+    apart = [replace(asked, seeds=(seed,), results=asked.results.with_name(f"apart{seed}")) for seed in (0, 1)]
+    together = [replace(one, results=asked.results.with_name(f"together{one.seeds[0]}")) for one in apart]
+    for one in apart:
+        assert swept(one).exit_code == 0
+    threads = [threading.Thread(target=swept, args=(one,)) for one in together]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [files(one.results) for one in together] == [files(one.results) for one in apart]
+
+
+def test_a_worker_that_is_alive_stays_offline_when_asked(asked, monkeypatch):
+    monkeypatch.setattr(engines, "stay_offline", lambda: said.append("offline"))
+    monkeypatch.setattr(engines.stopping, "heed", lambda begun: None)
+    said: list[str] = []
+    for offline in (False, True):
+        [cell] = planned(asked)
+        engines._local(cell, replace(asked, offline=offline), "", "", 1)
+        engines._remote(cell, replace(attempts.travelling(asked), offline=offline), "now")
+    assert said == ["offline", "offline"]
 
 
 def test_a_results_folder_that_cannot_be_written_to_is_told_before_any_training(asked, monkeypatch):
@@ -441,6 +493,7 @@ def test_a_checkpoint_that_a_killed_process_left_of_a_done_cell_goes(asked):
     [cell] = planned(asked)
     left = asked.results / checkpoint.UNFINISHED / cell.run
     checkpoint.write(left, {"a": torch.zeros(2)}, {})
+    os.utime(left / "training.json", (0, 0))  # before the rows
     assert swept(asked).exit_code == 0 and not left.exists()
 
 
@@ -450,7 +503,7 @@ def test_a_cell_found_done_on_a_cluster_is_let_go(asked, monkeypatch):
     assert swept(asked).exit_code == 0
     cells = [replace(cell, status="pending") for cell in planned(asked)]
     with locks.Locks(asked.results) as own:
-        shared = attempts.Sweep(asked, Inputs(asked), Reporter(quiet=True), own, "")
+        shared = attempts.Sweep(asked, Inputs(asked), Reporter(quiet=True), own, "", {})
         assert [outcome.status for outcome in engines.on_cluster(cells, shared)] == ["done"]
         assert not locks.lock_path(asked.results, cells[0].run).exists()
 
@@ -527,14 +580,14 @@ def test_threads_and_cards_are_dealt_out(asked, monkeypatch):
     monkeypatch.setattr(engines.torch, "set_num_threads", lambda number: seen.append(number))
     for name in ("LokyProcess-1", "LokyProcess-2", "LokyProcess-3", "MainProcess"):
         monkeypatch.setattr(engines.current_process(), "name", name)
-        engines._local(planned(asked)[0], replace(asked, device="cuda"), "", 3)
+        engines._local(planned(asked)[0], replace(asked, device="cuda"), "", "", 3)
     assert seen == [3, "cuda:1", 3, "cuda:0", 3, "cuda:1", 3, "cuda:0"]
 
 
 def test_a_stop_before_a_cell_runs_nothing(asked, monkeypatch):
     monkeypatch.setattr(STOP, "signal", signal.SIGINT)
     with locks.Locks(asked.results) as own:
-        shared = attempts.Sweep(asked, Inputs(asked), Reporter(quiet=True), own, "")
+        shared = attempts.Sweep(asked, Inputs(asked), Reporter(quiet=True), own, "", {})
         outcome = attempts.attempt(planned(asked)[0], shared)
     assert outcome.status == "stopped"
     with pytest.raises(Stopped):

@@ -220,6 +220,8 @@ def profile(
     Example:
         mipic-bench profile --backbone minilm --index-size 1000000
     """
+    import pandas as pd
+
     from mipic_bench.models.costs import write
     from mipic_bench.models.profiling import Settings, table
     from mipic_bench.models.profiling import profile as measure
@@ -238,15 +240,17 @@ def profile(
         dtype=dtype,
         offline=offline,
     )
+    measured = []
     for name in pieces(backbone) or ["minilm"]:
         with reporter.bar(f"profile {name}") as update:
             frame = measure(name, settings, update)
         path, replaced = write(frame, results)
         if replaced:
             reporter.say(f"note: {name}: {replaced}")
-        if as_json:
-            print_json(frame)
-            continue
-        for shown in table(frame):
+        measured.append(frame)
+        for shown in table(frame) if not as_json else ():
             console().print(shown)
-        console().print(f"costs: {path}", soft_wrap=True)
+        if not as_json:
+            console().print(f"costs: {path}", soft_wrap=True)
+    if as_json:
+        print_json(pd.concat(measured, ignore_index=True))

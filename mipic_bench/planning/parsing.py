@@ -1,6 +1,7 @@
 """What options mean: lists, ranges of seeds, whole numbers, pairs. No torch."""
 
 from collections.abc import Sequence
+from os import PathLike
 
 from mipic_bench.errors import UserError
 
@@ -13,9 +14,9 @@ def pieces(values: Sequence[str] | None) -> list[str]:
     return [part.strip() for value in values or () for part in _split(value) if part.strip()]
 
 
-def words(names: str | Sequence[str]) -> list[str]:
-    """Return one name or several, as Python gives them, as a list."""
-    return [names] if isinstance(names, str) else [str(name) for name in names]
+def words(names: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[str]:
+    """Return one name or path or several, as Python gives them, as a list."""
+    return [str(names)] if isinstance(names, (str, PathLike)) else [str(name) for name in names]
 
 
 def _split(text: str) -> list[str]:

@@ -122,7 +122,7 @@ def _with_status(
     if cell.recipe.trains and (refusal := _refusal(cell, inputs)):
         return replace(cell, status="skipped", reason=refusal)
     cell = _compared(cell, request, inputs, runs)
-    if cell.status != "done" and cell.run in failed:
+    if cell.status != "done" and cell.run in failed and failed[cell.run].of(cell.tasks):
         return replace(cell, status="failed", reason=failed[cell.run].reason)
     return cell
 

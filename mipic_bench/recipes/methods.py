@@ -14,6 +14,7 @@ from mipic_bench.recipes.recipe import Recipe, full_key, variants
 from mipic_bench.recipes.schema import flat
 
 _KEY = re.compile(r"\w[\w.]*")
+_OF_FILES = ("backbones", "ablations", "sweeps")  # keys of a file that `--set` cannot reach
 
 
 @cache
@@ -37,6 +38,7 @@ def find(specs: Sequence[str], changes: Sequence[str] = ()) -> list[Recipe]:
     if not specs:
         raise UserError("--method", "no method is named", "give a name of `mipic-bench list methods`, such as mrl")
     files = {spec: _read(spec) for spec in specs if spec.endswith(".toml")}
+    _refuse_namesakes(list(files))
     known = catalog() | {recipe.method: recipe for own in files.values() for recipe in own}
     found: dict[str, Recipe] = {}
     for spec in specs:
@@ -55,7 +57,32 @@ def parse_change(text: str) -> list[tuple[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         fix = "write --set 'terms.attention.weight = 0.5', and words in quotes"
         raise UserError("--set", f"'{text}' is not TOML: {error}", fix) from error
-    return list(flat(table).items())
+    pairs = list(flat(table).items())
+    if not pairs or _holds_nothing(table):
+        raise UserError("--set", f"'{text}' sets nothing", "name a key and its value: 'terms.sdr.weight = 1'")
+    for key, _ in pairs:
+        if key.split(".")[0] in _OF_FILES:
+            fix = "set the key itself, such as 'dims = [8]', or write a recipe file"
+            raise UserError("--set", f"'{key}' is a part of recipe files that says when a key changes", fix)
+    return pairs
+
+
+def _holds_nothing(table: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, dict) and (not value or _holds_nothing(value)) for value in table.values())
+
+
+def _refuse_namesakes(specs: Sequence[str]) -> None:
+    """Refuse recipe files that are called as another one or as a shipped method: their rows could not be told apart."""
+    first: dict[str, str] = {}
+    for spec in specs:
+        path, other = Path(spec), first.setdefault(Path(spec).stem, spec)
+        if other != spec and path.read_bytes() != Path(other).read_bytes():
+            raise UserError(
+                "--method", f"'{other}' and '{spec}' are both called {path.stem}", "rename one of the files"
+            )
+        ours = shipped("methods") / path.name
+        if path.stem in catalog() and not (ours.is_file() and path.read_bytes() == ours.read_bytes()):
+            raise UserError("--method", f"'{spec}' is called as the shipped method {path.stem}", "rename the file")
 
 
 def _read(spec: str) -> list[Recipe]:

@@ -96,7 +96,8 @@ def _differences(view: View) -> Iterator[str]:
         "torch": lambda record: (record.get("versions") or {}).get("torch"),
     }
     for name, read in watched.items():
-        found = sorted({str(read(record)) for record in view.provenance.values() if read(record)})
+        made = [one for record in view.provenance.values() for one in (record, *record.get("earlier", ()))]
+        found = sorted({str(read(one)) for one in made if read(one)})
         if len(found) > 1:
             yield f"{name}: {', '.join(found)}"
 

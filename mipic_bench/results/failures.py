@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +22,21 @@ class Failure:
         reason: one sentence.
         time: when, UTC, to the microsecond.
         traceback: the file with the traceback, inside the results folder.
+        task: the one that could not be scored; empty when the cell failed as a whole.
     """
 
     run: str
     reason: str
     time: str
     traceback: str
+    task: str = ""
+
+    def of(self, tasks: Sequence[str]) -> bool:
+        """Say whether it stands in the way of scoring these tasks."""
+        return not self.task or self.task in tasks
 
 
-def write(results: Path, run: str, reason: str, text: str) -> Failure:
+def write(results: Path, run: str, reason: str, text: str, task: str = "") -> Failure:
     """Record that a cell failed; an earlier record of the same cell is replaced.
 
     Args:
@@ -37,13 +44,14 @@ def write(results: Path, run: str, reason: str, text: str) -> Failure:
         run: the run it would have become.
         reason: one sentence.
         text: the traceback, or whatever is known.
+        task: the one that could not be scored, if that is all that failed.
 
     Raises:
         UserError: the folder or the disk does not take it.
     """
     path = results / FAILURES / f"{run}.txt"
     commit.write(path, text.encode(errors="replace"))
-    failure = Failure(run, reason, now(), f"{FAILURES}/{path.name}")
+    failure = Failure(run, reason, now(), f"{FAILURES}/{path.name}", task)
     commit.write(path.with_suffix(".json"), (json.dumps(asdict(failure), ensure_ascii=False) + "\n").encode())
     return failure
 

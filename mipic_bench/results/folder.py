@@ -115,6 +115,14 @@ def read_run(results: Path, name: str) -> Run | None:
     return run
 
 
+def written(results: Path, name: str) -> float | None:
+    """Return when a loose run was written, as the file system has it; None when it is not there."""
+    try:
+        return (results / RUNS / f"{name}.json").stat().st_mtime
+    except OSError:
+        return None
+
+
 def read(results: Path) -> Store:
     """Read and verify every finished run of a results folder, loose and packed; a folder that is not there is empty.
 

@@ -1,7 +1,8 @@
 """One attempt at one cell: taken if it is free and still to be done, and whatever it raises is told, not raised."""
 
 import gc
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -15,6 +16,8 @@ from mipic_bench.running.progress import Reporter
 from mipic_bench.running.run import Finished, compute, run_cell
 from mipic_bench.running.stopping import STOP, Stopped
 
+_ONE = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -26,6 +29,7 @@ class Outcome:
         reason: why it failed, or who is busy with it.
         traceback: of the failure.
         seconds: that it took.
+        task: the one that could not be scored, if that is why it failed.
         finished: what was computed on a cluster, to be written by the process that has the results folder.
     """
 
@@ -34,6 +38,7 @@ class Outcome:
     reason: str = ""
     traceback: str = ""
     seconds: float = 0.0
+    task: str = ""
     finished: Finished | None = None
 
 
@@ -46,7 +51,8 @@ class Sweep:
         inputs: of the request.
         reporter: told of the cells' progress.
         locks: of the results folder.
-        begun: when it began: a failure since then is another process's, and not tried again.
+        begun: when it began.
+        known: run -> when it had failed before: another failure is another process's, and not tried again.
     """
 
     request: Request
@@ -54,6 +60,7 @@ class Sweep:
     reporter: Reporter
     locks: Locks
     begun: str
+    known: Mapping[str, str]
 
 
 def attempt(cell: Cell, sweep: Sweep) -> Outcome:
@@ -80,7 +87,7 @@ def standing(cell: Cell, sweep: Sweep) -> Cell | Outcome:
     failed = failures.read(sweep.request.results).get(cell.run)
     if fresh.status == "done":
         return Outcome(cell.run, "done")
-    if failed is not None and failed.time > sweep.begun:
+    if failed is not None and failed.of(cell.tasks) and failed.time != sweep.known.get(cell.run):
         return Outcome(cell.run, "failed", failed.reason)
     return fresh
 
@@ -96,19 +103,23 @@ def compute_only(cell: Cell, request: Request, inputs: Inputs) -> Outcome:
 
 
 def isolated(run: str, work: Callable[[], object]) -> Outcome:
-    """Do the work of a cell and return what became of it: the work's own word if it returns an `Outcome`."""
+    """Do the work of a cell and return what became of it: the work's own word if it returns an `Outcome`.
+
+    One at a time: cells of one process share torch's generator.
+    """
     start = perf_counter()
     try:
-        result = work()
+        with _ONE:
+            result = work()
     except Stopped:
         return Outcome(run, "stopped", seconds=perf_counter() - start)
     except Exception as error:
-        reason, text = failures.reason(error), failures.traceback_of(error)
+        reason, text, task = failures.reason(error), failures.traceback_of(error), getattr(error, "task", "")
         del error
         gc.collect()  # the error's frames held the backbone and the batch
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return Outcome(run, "failed", reason, text, perf_counter() - start)
+        return Outcome(run, "failed", reason, text, perf_counter() - start, task)
     if isinstance(result, Outcome):
         return result
     finished = result if isinstance(result, Finished) else None
@@ -122,7 +133,7 @@ def recorded(outcome: Outcome, request: Request) -> Outcome:
         UserError: the folder or the disk does not take it.
     """
     if outcome.status == "failed" and outcome.traceback:
-        failures.write(request.results, outcome.run, outcome.reason, outcome.traceback)
+        failures.write(request.results, outcome.run, outcome.reason, outcome.traceback, outcome.task)
     elif outcome.status == "done":
         failures.forget(request.results, outcome.run)
     return outcome

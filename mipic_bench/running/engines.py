@@ -1,6 +1,6 @@
 """Where cells run: here one after another, in several processes (joblib's loky), or on a dask cluster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -13,6 +13,7 @@ import torch
 from joblib.externals.loky import BrokenProcessPool
 
 from mipic_bench.errors import UserError
+from mipic_bench.planning.offline import stay_offline
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import failures
 from mipic_bench.results.locks import Locks, lock_path
@@ -47,7 +48,7 @@ def here(cells: Sequence[Cell], sweep: Sweep) -> Iterator[Outcome]:
         yield attempt(cell, sweep)
 
 
-def in_processes(cells: Sequence[Cell], request: Request, begun: str) -> Iterator[Outcome]:
+def in_processes(cells: Sequence[Cell], request: Request, begun: str, known: Mapping[str, str]) -> Iterator[Outcome]:
     """Run cells in `request.jobs` processes, torch's threads divided among them, CUDA cards dealt out in turn.
 
     A process that is killed from outside takes its whole pool along. What it had begun is then run again, each cell in a
@@ -56,7 +57,7 @@ def in_processes(cells: Sequence[Cell], request: Request, begun: str) -> Iterato
     waiting = {cell.run: cell for cell in cells}
     while waiting and not STOP.requested():
         try:
-            for outcome in _pool(list(waiting.values()), request, begun, request.jobs):
+            for outcome in _pool(list(waiting.values()), request, begun, known, request.jobs):
                 del waiting[outcome.run]
                 yield outcome
             return
@@ -64,7 +65,7 @@ def in_processes(cells: Sequence[Cell], request: Request, begun: str) -> Iterato
             left = [cell for cell in waiting.values() if lock_path(request.results, cell.run).exists()]
         for cell in left or list(waiting.values())[:1]:
             del waiting[cell.run]
-            yield _alone(cell, request, begun)
+            yield _alone(cell, request, begun, known)
 
 
 def on_cluster(cells: Sequence[Cell], sweep: Sweep) -> Iterator[Outcome]:
@@ -113,10 +114,14 @@ def kill_children() -> None:
             child.kill()
 
 
-def _pool(cells: Sequence[Cell], request: Request, begun: str, jobs: int) -> Iterator[Outcome]:
+def _pool(
+    cells: Sequence[Cell], request: Request, begun: str, known: Mapping[str, str], jobs: int
+) -> Iterator[Outcome]:
     threads = max(1, torch.get_num_threads() // request.jobs)
     tasks = (
-        joblib.delayed(_local)(cell, travelling(request), begun, threads) for cell in cells if not STOP.requested()
+        joblib.delayed(_local)(cell, travelling(request), begun, known.get(cell.run, ""), threads)
+        for cell in cells
+        if not STOP.requested()
     )
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
         # max_nbytes: joblib would write large arguments to files of its own format
@@ -126,26 +131,32 @@ def _pool(cells: Sequence[Cell], request: Request, begun: str, jobs: int) -> Ite
         yield from parallel(tasks)
 
 
-def _alone(cell: Cell, request: Request, begun: str) -> Outcome:
+def _alone(cell: Cell, request: Request, begun: str, known: Mapping[str, str]) -> Outcome:
     try:
-        return next(iter(_pool([cell], request, begun, 2)), Outcome(cell.run, "stopped"))
+        return next(iter(_pool([cell], request, begun, known, 2)), Outcome(cell.run, "stopped"))
     except BrokenProcessPool as error:
         return recorded(Outcome(cell.run, "failed", _KILLED, f"{_KILLED}\n{error}\n"), request)
 
 
-def _local(cell: Cell, request: Request, begun: str, threads: int) -> Outcome:
-    """Run one cell in a worker process of this machine."""
+def _local(cell: Cell, request: Request, begun: str, known: str, threads: int) -> Outcome:
+    """Run one cell in a worker process of this machine; `known` is when it failed before the sweep, if it did."""
     stopping.heed(begun)
+    if request.offline:  # the worker may be older than the request
+        stay_offline()
     torch.set_num_threads(threads)
     if request.device == "cuda" and (cards := torch.cuda.device_count()) > 1:
         ordinal = current_process().name.rpartition("-")[2]  # LokyProcess-3
         request = replace(request, device=f"cuda:{int(ordinal) % cards if ordinal.isdigit() else 0}")
     with Locks(request.results) as locks:
-        return attempt(cell, Sweep(request, _inputs_of(request, begun), Reporter(quiet=True), locks, begun))
+        return attempt(
+            cell, Sweep(request, _inputs_of(request, begun), Reporter(quiet=True), locks, begun, {cell.run: known})
+        )
 
 
 def _remote(cell: Cell, request: Request, begun: str) -> Outcome:
     """Run one cell on a cluster's worker; also inputs that it cannot read there are the cell's failure."""
+    if request.offline:
+        stay_offline()
     outcome = isolated(cell.run, lambda: _inputs_of(request, begun).folds)
     return outcome if outcome.status == "failed" else compute_only(cell, request, _inputs_of(request, begun))
 
@@ -193,5 +204,6 @@ def _written(outcome: Outcome, request: Request) -> Outcome:
         write(finished, request.results)
         if finished.error:
             text = failures.traceback_of(finished.error)
-            outcome = Outcome(outcome.run, "failed", failures.reason(finished.error), text, outcome.seconds)
+            outcome = replace(outcome, status="failed", reason=failures.reason(finished.error), traceback=text)
+            outcome = replace(outcome, task=finished.error.task)
     return recorded(replace(outcome, finished=None), request)

@@ -15,6 +15,8 @@ from mipic_bench.tasks import Fold
 
 RETRAINED = "scored on a second training of the run: other rows of it are of weights that are not bit for bit these"
 
+_MADE_WITH = ("versions", "git", "device", "created", "study")
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -115,7 +117,10 @@ def together(trainings: Sequence[dict[str, Any]], widths: Sequence[int | None]) 
 
 
 def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the provenance of a run that was added to: every task that was ever scored, at all its budgets."""
+    """Return the provenance of a run that was added to: every task that was ever scored, at all its budgets.
+
+    What made it is that of the last addition; where that is another than before, `earlier` has those before.
+    """
     # runs of earlier versions have the weights of each width in their training alone
     told = {name: value for name, value in old["training"].items() if name == "weights_by_dim"}
     entries = {unit_of(entry): {**told, **entry} for entry in old["scored"]}
@@ -127,7 +132,11 @@ def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         entries[unit] = joined_entry(kept[unit], entry) if unit in kept else entry
     slower = max(old.get("scoring_seconds") or 0.0, new["scoring_seconds"])
     training = joined_training(old["training"], new["training"])
-    return {**new, "training": training, "scored": list(entries.values()), "scoring_seconds": slower}
+    earlier = [*old.get("earlier", ())]
+    if any(old.get(name) != new.get(name) for name in ("versions", "git", "device")):
+        earlier.append({name: old[name] for name in _MADE_WITH if name in old})
+    made = {**new, **({"earlier": earlier} if earlier else {})}
+    return {**made, "training": training, "scored": list(entries.values()), "scoring_seconds": slower}
 
 
 def _other_weights(entry: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -29,6 +29,8 @@ from mipic_bench.training.accelerating import accelerator, logged
 class ScoringError(RuntimeError):
     """A task could not be scored; what the other tasks gave is kept."""
 
+    task = ""  # which
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -224,7 +226,7 @@ def _score(
                         notes += scorer.notes
             except Exception as error:
                 wrapped = ScoringError(f"task {fold.data.name}: {failures.reason(error)}")
-                wrapped.__cause__ = error
+                wrapped.__cause__, wrapped.task = error, fold.data.name
                 errors.append(wrapped)
                 continue
             told = tuple(dict.fromkeys([*notes, *request.prompts.notes(fold)]))

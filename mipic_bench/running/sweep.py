@@ -7,6 +7,7 @@ from time import sleep
 
 from mipic_bench.planning.request import Cell, Inputs, Request
 from mipic_bench.results import failures
+from mipic_bench.results import folder as results
 from mipic_bench.results.locks import Locks
 from mipic_bench.running import engines
 from mipic_bench.running.attempts import Outcome, Sweep
@@ -67,9 +68,9 @@ def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Rep
             todo.remove(cell)
             summary.add(Outcome(cell.run, "failed", cell.reason))
     if todo:
-        begun = failures.now()
+        begun, known = failures.now(), {run: one.time for run, one in failures.read(request.results).items()}
         with Locks(request.results) as locks, listening(_on_first(request, reporter), engines.kill_children):
-            _run_all(todo, len(cells), Sweep(request, inputs, reporter, locks, begun), summary)
+            _run_all(todo, len(cells), Sweep(request, inputs, reporter, locks, begun, known), summary)
             summary.signal = STOP.signal
         if rest := len(cells) - sum(summary.counts.values()):
             summary.counts["not finished"] = rest
@@ -77,9 +78,14 @@ def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Rep
 
 
 def tidy(cells: Sequence[Cell], request: Request) -> None:
-    """Take away checkpoints of trainings that are done: a process may have been killed just before it did."""
-    for part in (part for cell in cells if cell.status == "done" for part in cell.parts):
-        checkpoint.remove(request.results / checkpoint.UNFINISHED / part.folder)
+    """Take away checkpoints of trainings that are done: a process may have been killed just before it did.
+
+    One that was written after the run's rows is of a second training, for tasks that are not asked for here: it stays.
+    """
+    for cell in cells:
+        written = results.written(request.results, cell.run) if cell.status == "done" else None
+        for part in cell.parts if written is not None else ():
+            checkpoint.remove(request.results / checkpoint.UNFINISHED / part.folder, older_than=written)
 
 
 def _run_all(todo: list[Cell], total: int, shared: Sweep, summary: Summary) -> None:
@@ -111,7 +117,7 @@ def _attempts(cells: Sequence[Cell], shared: Sweep) -> Iterator[Outcome]:
     if shared.request.cluster:
         return engines.on_cluster(cells, shared)
     if shared.request.jobs > 1 and len(cells) > 1:
-        return engines.in_processes(cells, shared.request, shared.begun)
+        return engines.in_processes(cells, shared.request, shared.begun, shared.known)
     return engines.here(cells, shared)
 
 

@@ -98,8 +98,19 @@ def peek(folder: Path) -> dict[str, Any] | None:
     return head if whole and Path(str(head["tensors"])).name == head["tensors"] else None
 
 
-def remove(folder: Path) -> None:
-    """Take a checkpoint away, its mark first, so that no half of it is ever read."""
+def remove(folder: Path, older_than: float | None = None) -> None:
+    """Take a checkpoint away, its mark first, so that no half of it is ever read.
+
+    Args:
+        folder: of the checkpoint.
+        older_than: leave one that was written after this time, as the file system has it.
+    """
+    if older_than is not None:
+        try:
+            if (folder / MARK).stat().st_mtime > older_than:
+                return
+        except OSError:  # no mark: what is there is no checkpoint
+            pass
     (folder / MARK).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
