@@ -84,7 +84,7 @@ def test_wrong_columns_are_told(tmp_path):
     path.write_text(path.read_text().replace("value", "score"))
     assert "has no column 'value'" in told(path) and "unknown column 'score'" in told(path)
     path.write_text(write(path).read_text().replace(",", ";"))
-    assert "not separated by commas" in told(path)
+    assert "separate the columns by commas" in told(path)
     path.write_text("method,backbone,task,dim,metric,value\n")
     assert "no row" in told(path)
     path.write_text("")

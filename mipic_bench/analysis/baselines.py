@@ -199,9 +199,6 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _column_problems(raw: pd.DataFrame, where: str) -> Iterator[UserError]:
     allowed = dict.fromkeys((*COLUMNS, *ROW_COLUMNS))
-    if len(raw.columns) == 1 and any(sign in str(raw.columns[0]) for sign in ";\t"):
-        yield UserError(where, "its columns are not separated by commas", "write commas, and quote cells that hold one")
-        return
     for column in raw.columns:
         if column not in allowed:
             yield unknown("column", str(column), allowed, where)
