@@ -248,9 +248,9 @@ def profile(
         if replaced:
             reporter.say(f"note: {name}: {replaced}")
         measured.append(frame)
-        for shown in table(frame) if not as_json else ():
-            console().print(shown)
         if not as_json:
+            for shown in table(frame):
+                console().print(shown)
             console().print(f"costs: {path}", soft_wrap=True)
     if as_json:
         print_json(pd.concat(measured, ignore_index=True))

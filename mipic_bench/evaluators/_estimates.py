@@ -152,9 +152,8 @@ def macro_f1(truth: Labels, guesses: Sequence[Labels]) -> Estimate:
     for guess in guesses:
         labels = np.union1d(truth, guess)
         own, total = [], np.zeros(len(truth))
-        for (
-            label
-        ) in labels:  # summed as they come: a thousand classes of a long split do not fit in memory side by side
+        # summed as they come: a thousand classes of a long split do not fit in memory side by side
+        for label in labels:
             value, influence = f1(truth, guess, int(label))
             own.append(value)
             total += influence
