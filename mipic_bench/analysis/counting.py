@@ -1,0 +1,146 @@
+"""Which rows count: of two runs of one cell the newer, of a family one metric, of a group of methods the same tasks.
+
+What is left out is never averaged in silently: it stands in `notes`.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mipic_bench.analysis.selection import GROUP, SETTING, Setting, categorical, largest_common, spread
+from mipic_bench.families import MAIN_METRIC
+
+
+class CountedRows:
+    """Rows and their provenance, and the rows among them that count.
+
+    Args:
+        rows: rows with the columns of `mipic_bench.results.rows.COLUMNS`.
+        provenance: run name -> provenance; may be empty. `every_record` holds it all, `provenance` that of the runs that
+            count: those with rows here, and of two runs of one cell the newer.
+    """
+
+    def __init__(self, rows: pd.DataFrame, provenance: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.given = rows
+        self.every_record = dict(provenance or {})
+        self.notes: list[str] = []
+        every = categorical(rows)
+        older = self._older(every)
+        self.rows = every[~every["run"].isin(older)] if older else every
+        counted = set(self.rows["run"].unique())
+        self.provenance = {run: record for run, record in self.every_record.items() if run in counted}
+
+    def _older(self, rows: pd.DataFrame) -> frozenset[str]:
+        """Return all runs of a cell but its newest: they were trained differently, and a mean over them means nothing."""
+        runs = rows[["run", "method", "backbone", "corpus", "seed"]].drop_duplicates().astype(str)
+        created = {run: record.get("created", "") for run, record in self.every_record.items()}
+        created = created or self.given.attrs.get("created", {})
+        runs["created"] = [str(created.get(run, "")) for run in runs["run"]]
+        runs = runs.sort_values(["created", "run"])
+        older = runs[runs.duplicated(["method", "backbone", "corpus", "seed"], keep="last")]
+        for run, told in zip(older["run"], older["created"], strict=True):
+            another = "a newer" if told else "another"  # nothing says which is newer: the last by name stands
+            self.notes.append(
+                f"Run {run} is left out: {another} run of the same method, backbone, corpus and seed exists."
+            )
+        return frozenset(older["run"])
+
+    @cached_property
+    def metrics(self) -> dict[str, str]:
+        """Family -> the metric it is reported in: the main one, or the first there is."""
+        present = self.rows[["family", "metric"]].drop_duplicates().astype(str)
+        chosen: dict[str, str] = {}
+        families = set(present["family"])
+        for family in (*(name for name in MAIN_METRIC if name in families), *sorted(families)):
+            there = sorted(present.loc[present["family"] == family, "metric"])
+            wanted = MAIN_METRIC.get(family, "")
+            chosen.setdefault(family, wanted if wanted in there else there[0])
+        return chosen
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The rows that may count: each family's metric, on the test split of a task where anybody has scored it.
+
+        Methods without training stand beside every corpus.
+        """
+        rows = self.rows
+        metric = np.array([self.metrics[family] for family in rows["family"].cat.categories], dtype=object)
+        names = rows["metric"].cat.categories.to_numpy(dtype=object)
+        wanted = metric[rows["family"].cat.codes] == names[rows["metric"].cat.codes]
+        defined = rows["value"].notna().to_numpy()
+        self._note_undefined(rows[wanted & ~defined])
+        rows = spread(rows[wanted & defined])
+        rank = (rows["split"] != "test").astype(int)
+        best = rank.groupby([rows[name] for name in (*SETTING, "task")], observed=True).transform("min")
+        kept = rows[(rank == best).to_numpy()].reset_index(drop=True)
+        if len(kept) < len(rows):
+            self._note_other_splits(rows, kept)
+        return kept
+
+    def _note_undefined(self, rows: pd.DataFrame) -> None:
+        """Say where a score has no value: a mean cannot be over it."""
+        for key, part in rows.groupby([*SETTING, "method", "task"], observed=True):
+            *setting, method, task = map(str, key)
+            told = f"{len(part)} score{'s have' if len(part) > 1 else ' has'} no value"
+            self.notes.append(f"{Setting(*setting).title}: {method} on {task}: {told}; left out.")
+
+    def _note_other_splits(self, rows: pd.DataFrame, kept: pd.DataFrame) -> None:
+        """Say which methods a task lost because the others have it on test."""
+        place = [*SETTING, "method", "task"]
+        there = set(kept[place].drop_duplicates().astype(str).itertuples(index=False, name=None))
+        for *setting, method, task, split in (
+            rows[[*place, "split"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+        ):
+            if (*setting, method, task) not in there:
+                self.notes.append(
+                    f"{Setting(*setting).title}: {method} has {task} on {split} alone, others on test; left out."
+                )
+
+    @cached_property
+    def counted(self) -> pd.DataFrame:
+        """The rows that family means are taken over: for every method of a group the same tasks, those of `tasks`."""
+        scores = self.scores
+        pairs = scores[[*GROUP, "method", "task"]].drop_duplicates()
+        groups = list(pairs[GROUP].astype(str).itertuples(index=False, name=None))
+        keep = [task in self.tasks[group] for group, task in zip(groups, pairs["task"].astype(str), strict=True)]
+        pairs = pairs[np.array(keep, dtype=bool)]
+        found = pairs.groupby([*GROUP, "method"], observed=True)["task"].transform("size").to_numpy()
+        needed = [len(self.tasks[group]) for group, kept in zip(groups, keep, strict=True) if kept]
+        return scores.merge(pairs[found == np.array(needed, dtype=int)], how="inner")
+
+    @cached_property
+    def tasks(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Group -> the tasks its family means are taken over.
+
+        The set that keeps the most (method, task) pairs when each method must have all of it: a method scored on fewer
+        tasks is left out of the family mean instead of changing what everybody's mean is over.
+        """
+        pairs = self.scores[[*GROUP, "method", "task"]].drop_duplicates().astype(str)
+        chosen: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for group, part in pairs.groupby(GROUP):
+            owned = {str(method): frozenset(tasks) for method, tasks in part.groupby("method")["task"]}
+            chosen[group] = tuple(sorted(largest_common(list(owned.values()))))
+            self._note_incomplete(group, owned, frozenset(chosen[group]))
+        return chosen
+
+    def _note_incomplete(
+        self, group: tuple[str, ...], owned: Mapping[str, frozenset[str]], chosen: frozenset[str]
+    ) -> None:
+        where = f"{Setting(*group[:3]).title}, {group[4]}" + ("" if group[3] == "float32" else f", {group[3]}")
+        for method, tasks in owned.items():
+            if chosen - tasks:
+                missing = ", ".join(sorted(chosen - tasks))
+                self.notes.append(f"{where}: {method} was not scored on {missing}; it has no mean over this family.")
+        spare = sorted(frozenset().union(*owned.values()) - chosen)
+        if spare:
+            self.notes.append(
+                f"{where}: {', '.join(spare)} not scored for every method; left out of the family's mean."
+            )
+
+    @cached_property
+    def vectors(self) -> pd.DataFrame:
+        """The rows that count whose vectors are stored as float32: what methods are compared on."""
+        return self.counted[(self.counted["precision"] == "float32").to_numpy()]
