@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mipic_bench.analysis.tables import Table
+from mipic_bench.errors import UserError
 from mipic_bench.planning.parsing import words
 from mipic_bench.running.outcome import FailedCellsError, swept
 
@@ -175,6 +176,9 @@ def evaluate(
 def load_results(results: Folder = "results") -> pd.DataFrame:
     """Return the rows of every finished run of a folder; broken runs are left out with a warning each.
 
+    Raises:
+        UserError: there is no such folder.
+
     Example:
         >>> import mipic_bench as mb
         >>> rows = mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[1])
@@ -183,6 +187,8 @@ def load_results(results: Folder = "results") -> pd.DataFrame:
     """
     from mipic_bench.results.folder import read, warned
 
+    if not Path(results).is_dir():
+        raise UserError("results", f"there is no folder {results}", "name the folder that --results named")
     store = warned(read(Path(results)))
     rows = store.rows()
     created = {run: str(record.get("created", "")) for run, record in store.provenance().items()}

@@ -154,6 +154,7 @@ def test_queries_may_have_a_prompt_of_their_own():
         (lambda: mb.evaluate("tinny"), "did you mean tiny"),
         (lambda: mb.evaluate(3, name="x"), "a int is no name"),
         (lambda: mb.report("nothing"), "holds no finished run"),
+        (lambda: mb.load_results("nothing"), "there is no folder nothing"),
         (lambda: mb.export("mrl", 1, 1, "out"), "unknown run"),
     ],
 )

@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(call, words, tmp_path, monkeypatc
         ran = call("run", *words)
     assert ran.code == 130
     assert "stopping at the next step, what is done is kept" in ran.err
-    assert "4 cells: 1 done, 3 not finished" in ran.err
+    assert "4 cells: 1 done, 3 not finished; the same command goes on where this one stopped" in ran.err
     assert "goes on after step 1" in call("plan", *words).out
     assert call("run", *words).code == 0
 

@@ -209,6 +209,16 @@ def test_the_table_says_both_sides_and_why_not():
     assert "1 of 2 pairs may be compared" in text and "1 may not, because of the split" in text
 
 
+def test_the_deciding_metric_is_shown_first_and_two_metrics_are_no_warning():
+    rows = pd.concat([ours(metric="pearson"), ours(metric="spearman")], ignore_index=True)
+    theirs = pd.concat([published(metric="pearson"), published()])
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(compare_table(compare(rows, theirs)))
+    text = stream.getvalue()
+    assert text.index("spearman") < text.index("pearson")
+    assert "2 pair two metrics" in text and "because of" not in text
+
+
 def test_what_tells_pairs_apart_is_shown_and_no_reason_is_counted_without_one():
     rows = pd.concat([ours(), ours(corpus="wiki").assign(run="other")], ignore_index=True)
     frame = compare(rows, published(note="metric presumed"))

@@ -136,7 +136,7 @@ def test_text_is_never_made_of_what_is_not(tmp_path):
 def test_an_unknown_corpus_has_its_close_names(tmp_path):
     write_csv(tmp_path / "union" / "train.csv", ["text"], [["one"], ["two"]])
     fails("unoin", tmp_path, "unknown corpus 'unoin'", "did you mean union")
-    fails("../union", tmp_path, "unknown corpus")
+    fails("../union", tmp_path, "there is no file or folder of training text '../union'")
     fails("toy-pair", None, "did you mean toy-pairs")
 
 

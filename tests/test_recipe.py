@@ -236,9 +236,32 @@ def test_check_tells_all_bad_recipes_and_where_they_are(tmp_path, monkeypatch):
     write(tmp_path, GOOD, "three.toml")
     monkeypatch.setattr(listing, "shipped", lambda kind: tmp_path if kind == "methods" else tmp_path / "none")
     with pytest.raises(UserErrors) as caught:
-        listing.check_all(None)
-    assert [problem.where for problem in caught.value.problems] == ["one.toml: alpha", "methods/two.toml"]
+        listing.check_all([], None)
+    assert [problem.where for problem in caught.value.problems] == ["one.toml: alpha", "two.toml"]
     assert "bert-base" in caught.value.problems[1].fix
+
+
+def test_own_recipes_are_shown_with_their_ablations_and_checked(tmp_path, monkeypatch):
+    from rich.console import Console
+
+    path = write(tmp_path, GOOD + "\n[ablations.hot]\nalpha = 0.9\n", "mine.toml")
+    console = Console(record=True, width=100)
+    console.print(listing.described([str(path), "mine-hot"], "minilm", []))
+    text = console.export_text()
+    assert "mine: " in text and "mine-hot: " in text
+    monkeypatch.setattr(listing, "shipped", lambda _: tmp_path / "none")
+    assert "recipes 1" in str(listing.check_all([path], None))
+    bad = write(tmp_path, GOOD + "\n[ablations.hot]\nalpha = 9\n", "bad.toml")
+    with pytest.raises(UserError, match="bad-hot"):
+        listing.check_all([path, bad], None)
+
+
+def test_check_tells_of_a_folder_that_is_a_task_itself(tmp_path):
+    task = tmp_path / "reviews"
+    task.mkdir()
+    (task / "test.csv").write_text("text,label\na,b\nc,d\n")
+    with pytest.raises(UserError, match="it is a task itself: give the folder above it, and --task reviews"):
+        listing.check_all([], task)
 
 
 def test_run_refuses_a_bad_recipe_before_anything_is_done(tmp_path):
@@ -253,7 +276,7 @@ def test_run_refuses_a_bad_recipe_before_anything_is_done(tmp_path):
 
 
 def test_every_shipped_recipe_passes_the_check():
-    assert "recipes" in str(listing.check_all(None))
+    assert "recipes" in str(listing.check_all([], None))
 
 
 REFUSED = {

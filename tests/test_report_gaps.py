@@ -152,3 +152,35 @@ def test_ranks_that_are_all_ties_have_no_p():
     ]
     assert texts and all("nan" not in text for text in texts)
     assert np.isnan(stats.ranking(rows[(rows["layer"] == 2) & (rows["dim"] == 8)]).p)
+
+
+def test_methods_of_the_very_same_mean_lead_together_and_share_a_rank():
+    families = {"sts": ("stsb",), "classification": ("mr",)}
+    rows = _rows(("mipic", "mrl", "full"), seeds=(0, 1), tasks=families)
+    own = {"mrl": 0.7, "mipic": 0.69, "full": 0.68}
+    likeness = rows["method"].map(own) + 0.01 * rows["seed"].astype(int)
+    rows = rows.assign(value=np.where(rows["family"] == "sts", likeness, 1.0))
+    view = View(rows)
+    _, _, lines = sentences(view, view.settings[0], 32)
+    assert lines[1].startswith("classification: full, mipic and mrl lead with 100.0")
+    assert "not distinguishable" not in lines[1]
+    table = next(b.table for b in sections()["verdict"]().blocks(_material(rows)) if isinstance(b, Shown))
+    assert table.frame["method"].tolist() == ["mrl", "mrl"]
+    assert table.frame["classification"].str.startswith("full, mipic, mrl 100.0").all()
+
+
+def test_where_nothing_can_be_told_from_the_best_ranked_no_use_is_told():
+    rows = _rows(("mrl", "mipic", "full"), seeds=range(4))
+    noise = np.random.default_rng(0).normal(0, 0.05, len(rows))
+    said = _verdict(rows.assign(value=0.7 + noise))
+    assert "no other method can be told from it." in said and ", use " not in said
+
+
+def test_a_paragraph_after_a_list_of_tables_is_no_part_of_the_list(tmp_path):
+    from mipic_bench.reporting import build
+
+    build(_rows(("mrl", "mipic"), seeds=(0, 1)), {}, tmp_path)
+    lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    after = [below for line, below in zip(lines, lines[1:], strict=False) if line.startswith("- ")]
+    assert any(line.startswith("- [") for line in lines)
+    assert all(not below or below.startswith("- ") for below in after)

@@ -376,3 +376,11 @@ def test_loading_needs_no_torch():
     code += "tasks.load('toy-sts'); sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_a_column_that_has_its_name_already_is_no_guess_for_another(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "test.csv").write_text("sent1,sentence2,score\na,b,1\nc,d,2\n")
+    with pytest.raises(UserError) as error:
+        tasks.load("p", tmp_path)
+    assert "did you mean sent1?" in str(error.value)

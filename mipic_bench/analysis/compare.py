@@ -11,7 +11,7 @@ from mipic_bench.analysis import alike
 from mipic_bench.analysis.baselines import LAST
 from mipic_bench.analysis.quality import View
 from mipic_bench.errors import UserError, raise_all, unknown
-from mipic_bench.families import FITTED
+from mipic_bench.families import FITTED, MAIN_METRIC
 from mipic_bench.results import commit
 from mipic_bench.stats import interval
 from mipic_bench.tasks import registered
@@ -102,6 +102,8 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 def compare_table(frame: pd.DataFrame, most: int = 30) -> "RenderableType":
     """Return a comparison for the terminal: the pairs that may be compared, then why the others may not, counted.
 
+    The metric that a family is judged by comes first.
+
     Args:
         frame: as `compare` returns it.
         most: pairs to show; the line below says how many more there are.
@@ -111,6 +113,8 @@ def compare_table(frame: pd.DataFrame, most: int = 30) -> "RenderableType":
     from rich.text import Text
 
     fair = frame[frame["comparable"]]
+    decides = fair["metric"] == fair["family"].map(MAIN_METRIC)
+    fair = pd.concat([fair[decides], fair[~decides]])
     table = Table(box=None, pad_edge=False, header_style="bold")
     telling = [name for name in TELLING if fair[name].nunique() > 1]
     for title in ("task", "metric", *telling, "layer", "dim", "ours", "method", "theirs", "method", "delta"):
@@ -121,8 +125,13 @@ def compare_table(frame: pd.DataFrame, most: int = 30) -> "RenderableType":
     counts = f"{len(fair)} of {len(frame)} pairs may be compared"
     if len(fair) > most:
         counts += f", {most} are shown"
-    unlike = frame.loc[~frame["comparable"], "reason"].str.split("; ").explode().str.split(":").str[0].value_counts()
+    reasons = (
+        frame.loc[~frame["comparable"], "reason"].str.split("; ").map(lambda told: [one.split(":")[0] for one in told])
+    )
+    mixed = reasons.map(lambda told: "metric" in told)
+    unlike = reasons[~mixed].explode().value_counts()
     why = [Text(f"  {count} may not, because of the {what}") for what, count in unlike.items()]
+    why += [Text(f"  {mixed.sum()} pair two metrics")] if mixed.any() else []
     return Group(*([table] if len(fair) else []), Text(counts, style="dim"), *why)
 
 

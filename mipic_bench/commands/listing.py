@@ -15,7 +15,7 @@ from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.objectives import terms
 from mipic_bench.paths import shipped
 from mipic_bench.recipes.methods import catalog, find
-from mipic_bench.recipes.recipe import read, variants
+from mipic_bench.recipes.recipe import Recipe, read, variants
 from mipic_bench.recipes.resolved import Resolved, resolve, term_name
 from mipic_bench.registry import lazy
 from mipic_bench.running.progress import counted
@@ -98,15 +98,19 @@ def _baselines() -> list[tuple[str, str]]:
     return list(baselines.known().items())
 
 
-def described(method: str, backbone: str, changes: Sequence[str]) -> Group:
-    """Return a method's resolved recipe as it will train on a backbone: dims, training settings, and each term."""
-    [recipe, *more] = find([method], changes)
-    if more:
-        raise UserError("METHOD", f"'{method}' stands for {1 + len(more)} methods", "name one of them")
+def described(methods: Sequence[str], backbone: str, changes: Sequence[str]) -> Group:
+    """Return the resolved recipes of methods as they will train on a backbone, one below the other."""
+    first, *others = [_described(recipe, backbone) for recipe in find(methods, changes)]
+    return Group(first, *(Group(Text(), other) for other in others))
+
+
+def _described(recipe: Recipe, backbone: str) -> Group:
+    """Return one resolved recipe: dims, training settings, and each term."""
     shape = _shape(backbone)
     resolved = resolve(recipe, shape, backbone)
+    about = " ".join(recipe.raw.get("about", "").split())
     head = [
-        ("what", " ".join(recipe.raw.get("about", "").split())),
+        *([("what", about)] if about else []),
         ("source", resolved.source),
         ("backbone", f"{backbone}: {shape.depth} layers, width {shape.width}"),
         ("dims", ", ".join(map(str, resolved.nesting.dims))),
@@ -197,8 +201,12 @@ def plan_table(cells: "Sequence[Cell]") -> Group:
     return Group(table, Text(f"{counted(len(cells), 'cell')}: {total or 'none'}"))
 
 
-def check_all(data: Path | None) -> Text:
+def check_all(recipes: Sequence[Path], data: Path | None) -> Text:
     """Check every recipe, every baseline, and every task and corpus of a folder.
+
+    Args:
+        recipes: files of the user's own, beside the shipped ones.
+        data: the folder; may be none.
 
     Raises:
         UserError: every problem found, all at once.
@@ -207,18 +215,20 @@ def check_all(data: Path | None) -> Text:
     from mipic_bench.analysis import baselines
 
     problems: list[UserError] = []
-    counts = {"recipes": 0, "baselines": 0, "tasks": 0, "corpora": 0}
-    for path in sorted(shipped("methods").glob("*.toml")):
+    counts = dict.fromkeys(("recipes", "baselines", "tasks", "corpora"), 0)
+    for path in (*sorted(shipped("methods").glob("*.toml")), *recipes):
         counts["recipes"] += _collect(problems, partial(_check_recipe, path))
     for path in sorted(shipped("baselines").glob("*.csv")):
         problems += baselines.check(path)
         counts["baselines"] += 1
+    if data and not tasks.found(data) and not corpora.found(data):
+        _collect(problems, partial(tasks.refuse_task, data))
     for name in tasks.found(data):
         counts["tasks"] += _collect(problems, partial(_check_task, name, data))
     for name in corpora.found(data):
         counts["corpora"] += _collect(problems, partial(corpora.load, name, data))
     raise_all(list({str(problem): problem for problem in problems}.values()))
-    text = Text("all well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    text = Text("all well: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
     read_too = {*tasks.found(data), *corpora.found(data)}
     others = sorted(path for path in data.iterdir() if path.is_dir()) if data else []
     for path in others:
@@ -234,7 +244,7 @@ def _check_recipe(path: Path) -> None:
     from mipic_bench.backbones.sources import ENTRIES
 
     named = read(path).backbones
-    wrong = [unknown("backbone", name, ENTRIES, f"methods/{path.name}") for name in named if name not in ENTRIES]
+    wrong = [unknown("backbone", name, ENTRIES, path.name) for name in named if name not in ENTRIES]
     raise_all(wrong)
     for recipe in variants(path):
         resolve(recipe, REFERENCE_SHAPE, "")

@@ -1,11 +1,13 @@
 """Commands that tell what there is: `list`, `show` and `check`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mipic_bench.commands.options import DataOption, JsonOption, SetOption
 from mipic_bench.commands.output import console, print_json
+from mipic_bench.planning.parsing import pieces
 
 Kind = Literal["methods", "backbones", "tasks", "suites", "corpora", "terms", "baselines"]
 
@@ -30,7 +32,7 @@ def list_(
 
 
 def show(
-    method: Annotated[str, typer.Argument(help="Method, or TOML file.")],
+    method: Annotated[str, typer.Argument(help="Method, TOML file, or a file and its ablation: 'my.toml,my-hot'.")],
     backbone: Annotated[
         str, typer.Option("--backbone", help="Table name, or depth x width such as 12x768.")
     ] = "minilm",
@@ -43,15 +45,20 @@ def show(
     """
     from mipic_bench.commands.listing import described
 
-    console().print(described(method, backbone, change or []))
+    console().print(described(pieces([method]), backbone, change or []))
 
 
-def check(data: DataOption = None) -> None:
+def check(
+    recipes: Annotated[list[Path] | None, typer.Argument(help="Recipe files of your own.")] = None,
+    data: DataOption = None,
+) -> None:
     """Check every recipe, every baseline and, with --data, every local task and corpus; tell all problems at once.
 
-    Example:
+    Examples:
         mipic-bench check --data mydata
+
+        mipic-bench check my.toml
     """
     from mipic_bench.commands.listing import check_all
 
-    console().print(check_all(data))
+    console().print(check_all(recipes or [], data))

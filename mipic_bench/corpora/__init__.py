@@ -60,6 +60,8 @@ def load(name: str, data: Path | None = None) -> Corpus:
     for place in _places(name, data):
         if place.is_file() or (place.is_dir() and _is_path(name) and local.split_files(place)):
             return _local(place, local.shown(place))
+    if _is_path(name) or Path(name).suffix in datafiles.FORMATS:
+        raise UserError("--corpus", f"there is no file or folder of training text '{name}'", "mend the path")
     raise unknown("corpus", name, known(data), "--corpus")
 
 

@@ -27,12 +27,13 @@ _WHOLE = re.compile(r"\s*(\d+)\.0+\s*", re.ASCII)  # a whole number as a column 
 
 def require(frame: pd.DataFrame, needed: Sequence[str], where: str) -> None:
     """Raise one error per column that is missing, with the close names that are there."""
-    raise_all([missing(name, tuple(frame.columns), where) for name in needed if name not in frame.columns])
+    raise_all([missing(name, tuple(frame.columns), where, needed) for name in needed if name not in frame.columns])
 
 
-def missing(name: str, there: Sequence[str], where: str) -> UserError:
-    """Build the error for one missing column; both the name and what the file has are told."""
-    hint = unknown("column", name, there, where).fix
+def missing(name: str, there: Sequence[str], where: str, needed: Sequence[str] = ()) -> UserError:
+    """Build the error for one missing column; both the name and what the file has are told, those `needed` not as guesses."""
+    free = [column for column in there if column not in needed]
+    hint = unknown("column", name, free, where).fix
     return UserError(where, f"no column '{name}'; the columns are {', '.join(map(repr, there)) or 'none'}", hint)
 
 

@@ -32,9 +32,9 @@ class Pareto(Drawing):
     title = "Quality against cost"
     caption = (
         "Every (layer, width, precision) is a point; a line joins the budgets of a method that no cheaper budget of the "
-        "same method reaches. Bytes follow from width and precision (binary+rescore stores the same bits as binary); "
-        "other costs come from a profile. A family is over the tasks that have every precision. Points carry no "
-        "intervals: neighbors on a front may not be distinguishable. " + CAPTION
+        "same method reaches, and is one marker where the cheapest budget is the best. Bytes follow from width and precision "
+        "(binary+rescore stores the same bits as binary); other costs come from a profile. A family is over the tasks that "
+        "have every precision. Points carry no intervals: neighbors on a front may not be distinguishable. " + CAPTION
     )
     needs = "It needs two budgets of different cost or more."
     order = 70
@@ -107,6 +107,6 @@ def _points(axes: Axes, own: pd.DataFrame, cost: str, method: str, style: Style)
     if own.empty:
         return
     look, alpha = style[method], style.alpha(method)
-    axes.plot(own[cost], 100 * own["mean"], ".", color=look.color, alpha=0.25 * alpha, ms=3, gid=gid(method), mew=0)
+    axes.plot(own[cost], 100 * own["mean"], ".", color=look.color, alpha=0.5 * alpha, ms=4, gid=gid(method), mew=0)
     best = own.iloc[front(own[cost], own["mean"])]
     axes.plot(best[cost], 100 * best["mean"], drawstyle="steps-post", **style.line(method))

@@ -24,7 +24,7 @@ class TrainingTerms(Drawing):
     title = "Terms over training"
     caption = (
         "Above: each term times its weight (the parts of the loss; log scale). Below: each term's share of the gradient "
-        "norm where it was logged (`run --diagnostics`), else of the loss: the norm of the gradient of the term times its "
+        "norm where it was logged (run with --diagnostics), else of the loss: the norm of the gradient of the term times its "
         "weight with respect to the encoder's parameters, over the sum of these norms. Means over seeds. A term with nearly "
         "all of the share decides alone. Methods of a single term are left out beside methods of several."
     )

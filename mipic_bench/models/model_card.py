@@ -19,6 +19,7 @@ from mipic_bench.families import MAIN_METRIC, METRIC_TITLE
 from mipic_bench.results.folder import Store
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+_STATES = {"raw": "the layer's own states", "final_norm": "the layer's states under the final norm"}
 _Z = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 
 
@@ -148,7 +149,7 @@ def _facts(record: Mapping[str, Any], layer: int, dim: int, parameters: int) -> 
     yield "layer", f"{layer} of {shape['depth']}"
     yield "width", f"{dim} of {shape['width']}: {4 * dim} bytes per vector in float32"
     yield "parameters", f"{parameters:,}"
-    yield "readout", escaped(f"{shape['pooling']} pooling, layers {shape['layer_readout']}")
+    yield "readout", escaped(f"{shape['pooling']} pooling of {_STATES[shape['layer_readout']]}")
     if transform := recipe.get("posthoc"):
         fitted = record["identity"]["corpus"]
         yield (
@@ -194,4 +195,4 @@ def _notes(record: Mapping[str, Any]) -> Iterator[Any]:
                 f"{entry['task']}: {leaked} of {entry['leakage']['rows']} scored rows hold a text of the training data."
             )
         for note in entry["notes"]:
-            yield escaped(f"{entry['task']}: {note}")
+            yield escaped(f"{entry['task']}: {note.removeprefix(entry['task'] + ': ')}")

@@ -52,6 +52,16 @@ class Standing:
         return next(iter(self.scores))
 
     @cached_property
+    def leaders(self) -> tuple[str, ...]:
+        """The leader and the methods of the very same mean."""
+        return tuple(name for name in self.scores if self.rank(name) == 0)
+
+    def rank(self, method: str) -> int:
+        """How many methods stand before it; those of the very same mean share a place."""
+        means = [round(mean, 9) for mean in self.scores.values()]  # the last digits depend on the order of adding up
+        return means.index(means[list(self.scores).index(method)])
+
+    @cached_property
     def behind(self) -> tuple[str, ...]:
         """The methods that the leader is better than, sure after Holm's correction."""
         return surely_behind(self.against)
@@ -171,7 +181,7 @@ def recommended(view: View, found: Sequence[Standing]) -> str:
 
     def merit(method: str) -> tuple[int, float, bool]:
         families = sum(standing.may_be_best(method) for standing in contested)
-        ranks = [list(s.scores).index(method) if method in s.scores else len(view.methods) for s in contested]
+        ranks = [s.rank(method) if method in s.scores else len(view.methods) for s in contested]
         return families, -float(np.mean(ranks)), method not in view.bases
 
     return max((name for name in view.methods if any(name in s.scores for s in found)), key=merit)

@@ -106,7 +106,12 @@ def markdown(material: Material, sections: "Sequence[Filled]", pictures: Picture
             if many and setting:
                 lines += [f"### {tables.escaped(setting.title)}", ""]
             for block in blocks:
-                lines += _markdown_of(block, setting, pictures)
+                own = _markdown_of(block, setting, pictures)
+                if own and lines[-1].startswith("- ") and not own[0].startswith("- "):
+                    lines.append("")  # what follows a list would be a part of its last point
+                lines += own
+        if lines[-1].startswith("- "):
+            lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -14,6 +14,8 @@ from mipic_bench.reporting._choice import Standing, against, depth_scored, recom
 from mipic_bench.reporting._worth import bases, in_words, worth
 from mipic_bench.stats.estimates import UNKNOWN
 
+ANY = "not distinguishable from any other"  # of the method to use, where nothing is known at all
+
 
 class Verdict(Section):
     """Plain sentences, each made from the statistics."""
@@ -58,9 +60,13 @@ def sentences(view: View, setting: Setting, dim: int) -> tuple[str, str, tuple[s
     if len(_compared(found)) == 1:
         return f"At {dim} dims there is one method, {best}: nothing to compare it with.", "", _lines(found)
     brief, sure = how_sure(view, setting, found, best)
-    leads = all(standing.leader == best for standing in found)
-    say = f"At {dim} dims, {best} {'scores highest' if leads else 'ranks best on average'}."
-    say = say if brief == UNKNOWN else f"At {dim} dims, use {best}."
+    leads = all(best in standing.leaders for standing in found)
+    best_is = f"{best} {'scores highest' if leads else 'ranks best on average'}"
+    say = f"At {dim} dims, use {best}."
+    if brief.startswith(UNKNOWN):
+        say = f"At {dim} dims, {best_is}."
+    elif brief.startswith(ANY):
+        say = f"At {dim} dims, {best_is}; no other method can be told from it."
     return say, f"How sure: {sure}", _lines(found)
 
 
@@ -101,9 +107,7 @@ def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence
     """
     families = len(found)
     if all(not standing.behind and not standing.tied for standing in found):
-        leads = (
-            f"{sum(standing.leader == best for standing in found)} of {families} famil{'y' if families == 1 else 'ies'}"
-        )
+        leads = f"{sum(best in standing.leaders for standing in found)} of {families} famil{'y' if families == 1 else 'ies'}"
         return UNKNOWN, (
             f"it cannot be told. {best} has the highest mean in {leads}, but with fewer than two seeds on both sides chance "
             "is not ruled out."
@@ -119,8 +123,9 @@ def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence
     rivals = [name for name in others if not any(name in own for own in behind.values())]
     if rivals:
         where = "the family" if families == 1 else f"any of the {families} families"
-        return f"not distinguishable from {in_words(rivals)}", (
-            f"not sure. No method is known to be better, but {in_words(rivals)} cannot be told from it in {where} {done}."
+        every = len(rivals) == len(others) > 1
+        return ANY if every else f"not distinguishable from {in_words(rivals)}", (
+            f"not sure. No method is known to be better, and {in_words(rivals)} cannot be told from it in {where} {done}."
         )
     if all(len(behind[standing.family]) == len(standing.scores) - 1 for standing in found):
         return "sure", f"sure. Every other method is behind it in {_families(families, every=True)} {done}."
@@ -155,7 +160,8 @@ def _line(standing: Standing) -> str:
     """One family: who leads, over whom that is sure, and whom it cannot be told from."""
     seeds = f"{standing.seeds} seeds" if standing.seeds > 1 else "1 run"
     tasks = f"{standing.tasks} task{'s' * (standing.tasks > 1)}"
-    text = f"{standing.family}: {standing.leader} leads with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
+    lead = "leads" if len(standing.leaders) == 1 else "lead"
+    text = f"{standing.family}: {in_words(standing.leaders)} {lead} with {standing.shown} {standing.metric} ×100 ({tasks}, {seeds})"
     if higher := standing.overtaken:
         own = "has a higher mean over its own" if len(higher) == 1 else "have higher means over their own"
         text += f"; {in_words(higher)} {own} seeds, not over those that both have"
@@ -164,12 +170,17 @@ def _line(standing: Standing) -> str:
         more = len(standing.behind) - 1
         rest = f", and than {more} other{'s' * (more > 1)}" if more else ""
         text += f"; better than {nearest} by {standing.lead_over(nearest)} points{rest}"
-    if standing.tied:
-        text += f"; not distinguishable from {in_words(standing.tied)}"
+    if tied := _others(standing, standing.tied):
+        text += f"; not distinguishable from {in_words(tied)}"
     for shared, why in ((0, "no seed that both have"), (1, "no interval with one seed")):
-        if names := standing.without_interval(shared):
+        if names := _others(standing, standing.without_interval(shared)):
             text += f"; cannot be told from {in_words(names)} ({why})"
     return text + "."
+
+
+def _others(standing: Standing, names: Sequence[str]) -> list[str]:
+    """Those of some methods that do not lead together with the leader."""
+    return [name for name in names if name not in standing.leaders]
 
 
 def _on_dev(view: View, setting: Setting) -> Iterator[Block]:
@@ -225,7 +236,7 @@ def _tables(view: View, setting: Setting, dims: Sequence[int]) -> Iterator[Block
         if not found:
             continue
         best = recommended(view, found)
-        leads = {standing.family: f"{standing.leader} {standing.shown}" for standing in found}
+        leads = {standing.family: f"{', '.join(standing.leaders)} {standing.shown}" for standing in found}
         lines.append({"dim": dim, "method": best, "sure": how_sure(view, setting, found, best)[0], **leads})
         details += [_detail(dim, standing) for standing in found]
         compared |= _compared(found)

@@ -49,14 +49,16 @@ class Reporter:
             yield lambda done, total, text: progress.update(task, completed=done, total=total, text=text)
 
     def _lines(self, title: str) -> Update:
-        start = last = monotonic()
+        last = monotonic()
+        begun: tuple[float, int] | None = None  # what an earlier process had done counts for nothing
 
         def update(done: int, total: int, text: str) -> None:
-            nonlocal last
+            nonlocal last, begun
             now = monotonic()
-            if now - last >= LINE_EVERY and done:
+            begun = begun or (now, done)
+            if now - last >= LINE_EVERY and done > begun[1]:
                 last = now
-                left = (now - start) * (total - done) / done
+                left = (now - begun[0]) * (total - done) / (done - begun[1])
                 self.say(f"{title} {done}/{total}  {left:.0f} s left  {text}".rstrip())
 
         return update

@@ -40,7 +40,8 @@ class Summary:
     def sentence(self) -> str:
         """Say it in one line."""
         parts = [f"{number} {status}" for status, number in self.counts.items() if number]
-        return f"{counted(sum(self.counts.values()), 'cell')}: {', '.join(parts) or 'none'}"
+        told = f"{counted(sum(self.counts.values()), 'cell')}: {', '.join(parts) or 'none'}"
+        return f"{told}; the same command goes on where this one stopped" if self.signal else told
 
 
 def sweep(cells: Sequence[Cell], request: Request, inputs: Inputs, reporter: Reporter) -> Summary:

@@ -27,6 +27,7 @@ __all__ = [
     "found",
     "known",
     "load",
+    "refuse_task",
     "registered",
     "suite",
 ]
@@ -97,10 +98,16 @@ def every(data: Path) -> list[str]:
     """
     if names := list(found(data)):
         return names
+    refuse_task(data)
     fix = "give the folder that holds the tasks' folders, or name tasks with --task; `mipic-bench check --data DIR` tells what it reads"
+    raise UserError(f"--data {data}", "no folder in it is a task", fix)
+
+
+def refuse_task(data: Path) -> None:
+    """Raise when the folder that is to hold tasks is one itself."""
     if local.guess_family(data):
         fix = f"it is a task itself: give the folder above it, and --task {data.resolve().name}"
-    raise UserError(f"--data {data}", "no folder in it is a task", fix)
+        raise UserError(f"--data {data}", "no folder in it is a task", fix)
 
 
 def suite(name: str, data: Path | None = None) -> tuple[str, ...]:

@@ -293,6 +293,6 @@ def retrieval_data(found: Retrieval, name: str, source: str, notes: tuple[str, .
 
 def _read_qrels(path: Path) -> list[tuple[str, str, Any]]:
     header, rows = datafiles.read_tsv(path)
-    raise_all([checks.missing(column, header, str(path)) for column in QRELS if column not in header])
+    raise_all([checks.missing(column, header, str(path), QRELS) for column in QRELS if column not in header])
     query, document, score = (header.index(column) for column in QRELS)
     return [(row[query], row[document], row[score]) for row in rows]

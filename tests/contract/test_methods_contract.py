@@ -111,7 +111,7 @@ def test_published_sizes_and_chains_are_those_of_the_sources():
 
 @pytest.mark.parametrize("name", NAMED)
 def test_show_describes_it(name):
-    listing.described(name, "minilm", [])
+    listing.described([name], "minilm", [])
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in NAMED.items() if not recipe.ablation and recipe.trains])
