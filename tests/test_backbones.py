@@ -199,6 +199,32 @@ def test_a_plan_trusts_what_is_remembered_unless_it_is_to_verify(folder, tmp_pat
     assert key(verify=True) == first
 
 
+def test_a_folder_that_asks_for_lower_case_gets_it(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    path = tmp_path / "models" / "cased"
+    tiny.model().save_pretrained(path)
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "Cat": 2, "cat": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(path)
+    cased = load(str(path))
+    (path / "sentence_bert_config.json").write_text('{"max_seq_length": 8, "do_lower_case": true}')
+    lowered = load(str(path))
+    assert cased.tokenize(["Cat cat"], 8) == [[2, 3]] and lowered.tokenize(["Cat cat"], 8) == [[3, 3]]
+    assert lowered.tokenizer_digest != cased.tokenizer_digest
+    assert backbones.card(str(path)).tokenizer_digest == lowered.tokenizer_digest
+
+
+def test_texts_are_tokenized_in_pieces_alike(folder, monkeypatch):
+    from mipic_bench.backbones import model
+
+    backbone, texts = load(str(folder)), [f"text number {number}" for number in range(7)]
+    whole = backbone.tokenize(texts, 8)
+    monkeypatch.setattr(model, "_TOKENIZED", 3)
+    assert backbone.tokenize(texts, 8) == whole and len(whole) == 7 and backbone.tokenize([], 8) == []
+
+
 def test_the_tokenizer_has_a_digest_of_its_own(folder):
     before = load(str(folder))
     settings = folder / "tokenizer_config.json"
@@ -295,6 +321,8 @@ def test_damaged_weights_are_refused(folder):
     assert "git lfs" in refused(folder, "not a safetensors file").fix
     weights.write_bytes(b"")
     refused(folder, "not a safetensors file")
+    weights.write_bytes((3).to_bytes(8, "little") + b"[1]")
+    refused(folder, "the head of model.safetensors is no table")
 
 
 def test_an_index_that_is_broken_or_names_shards_that_are_not_there_is_told(folder):

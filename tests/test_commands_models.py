@@ -244,7 +244,7 @@ def test_a_data_folder_without_tasks_is_refused_before_anything_is_trained(comma
     code, _, err = command("run", "-m", "mrl", "--backbone", "tiny", "--data", "data/notes")
     assert code == 2 and "no folder in it is a task" in err and not (tmp_path / "results").exists()
     code, out, _ = command("check", "--data", "data")
-    assert code == 0 and "1 tasks" in out and "neither a task nor a corpus: notes (holds nothing)" in out
+    assert code == 0 and "tasks 1" in out and "neither a task nor a corpus: notes (holds nothing)" in out
 
 
 def test_a_precision_that_a_task_cannot_have_is_told_and_an_empty_run_can_be_reported(command, tmp_path):

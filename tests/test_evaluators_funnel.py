@@ -153,6 +153,23 @@ def test_the_command_searches_prints_and_writes(searched, tmp_path):
     assert pd.read_csv(path, dtype=str)["funnel"].tolist() == ["64"] * len(FAMILIES["retrieval"].metrics)
 
 
+def test_exact_search_of_an_exported_budget_is_at_its_own_width(searched, tmp_path, capsys, monkeypatch):
+    import mipic_bench as mb
+
+    rows = mb.run("pretrained", backbone="tiny", tasks="toy-sts", dims=[8], layers=[2])
+    mb.export(rows["run"].iloc[0], layer=2, dim=16, out="short")
+    answer = caller(capsys, monkeypatch)(
+        "evaluate", "short", "--data", "data", "--task", "found", "--funnel", "4:3,16", "--json"
+    )
+    assert answer.code == 0, answer.err
+    assert {row["exact_multiply_adds"] for row in json.loads(answer.out)} == {4 * 16}
+    assert searched("--funnel", "4:3,64").code == 0
+    assert (
+        caller(capsys, monkeypatch)("evaluate", "short", "--data", "data", "--task", "found", "--funnel", "4:3,64").code
+        == 2
+    )
+
+
 def test_queries_of_other_splits_are_not_looked_up(searched, tmp_path):
     judged = {"test": [("q0", "d0", 1), ("q1", "d1", 1)], "dev": [("q2", "d2", 1), ("q0", "d1", 1)]}
     write_beir(tmp_path / "data" / "found", judged)

@@ -16,6 +16,7 @@ from small_sweeps import planned, request, swept, write_data
 from task_files import write_beir, write_classes, write_csv, write_sts
 
 from mipic_bench import official, tasks
+from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import evaluator
 from mipic_bench.official import mteb_tasks
@@ -265,3 +266,13 @@ def test_a_classification_from_local_files_fits_on_its_train_rows(tmp_path):
     ours = run(evaluator("classification"), fold, embeddings, layers=[3], dims=[16], protocol="mteb")
     assert values(found, "accuracy")[3, 16] == pytest.approx(values(ours, "accuracy")[3, 16], abs=0.02)
     assert set(theirs.score["text"]) == set(fold.score["text"])
+
+
+def test_a_document_that_is_a_query_too_is_told_where_queries_have_a_prompt():
+    fold, _ = small.retrieval()
+    text, document = next(iter(fold.data.queries.values())), next(iter(fold.data.documents))
+    both = replace(fold, data=replace(fold.data, documents={**fold.data.documents, document: text}))
+    own = official_of(mteb_tasks.load(task_of("retrieval", both)))
+    told = "1 documents are also queries and were read with the queries' prompt"
+    assert Prompts("passage: ", "query: ").notes(own) == Prompts("passage: ", "query: ").notes(both) == (told,)
+    assert set(own.data.documents) == set(both.data.documents.values())

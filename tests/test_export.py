@@ -263,6 +263,16 @@ def test_an_export_can_be_scored_again(folder_of_runs, tmp_path):
     np.testing.assert_allclose(ours(again, 2, 16), ours(backbones.load("tiny"), 2, 16), atol=1e-6)
 
 
+def test_an_exported_budget_is_no_wider_than_it_is(folder_of_runs, tmp_path, monkeypatch):
+    out = export(folder_of_runs, "pretrained--tiny", 2, 16, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    rows = mb.evaluate(out, name="cut", tasks="toy-sts")
+    assert rows["dim"].max() == 16 == mb.profile(out, index_size=50)["dim"].max()
+    for call in (mb.evaluate, mb.profile):
+        with pytest.raises(UserError, match="dim 64 was asked for, and .*out cuts its vectors to 16"):
+            call(out, dims=[8, 64])
+
+
 def test_an_exported_transform_is_not_scored_without_it(tmp_path):
     results = tmp_path / "results"
     rows = mb.run(
@@ -326,6 +336,26 @@ def test_slips_are_told(folder_of_runs, tmp_path, run, layer, dim, words):
         export(folder_of_runs, run, layer, dim, tmp_path / "out")
     assert re.search(words, str(caught.value), re.DOTALL)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_told(folder_of_runs, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        export(folder_of_runs, "pretrained", 2, 16, tmp_path / "file" / "out")
+
+
+def test_a_transform_of_another_version_is_not_fitted_again(tmp_path, monkeypatch):
+    from mipic_bench.posthoc import transforms
+
+    results = tmp_path / "results"
+    rows = mb.run("random-dims", backbone="tiny", tasks="toy-sts", dims=[8], layers=[2], seeds=0, results=results)
+    [run] = rows["run"].unique()
+    export(results, run, 2, 8, tmp_path / "out")
+    kind = transforms()["random_dims"]
+    was = kind.version
+    monkeypatch.setattr(kind, "version", was + 1)
+    with pytest.raises(UserError, match=f"fitted by version {was} of random_dims, here is version {was + 1}"):
+        export(results, run, 2, 8, tmp_path / "again")
 
 
 def test_nothing_is_written_over(folder_of_runs, tmp_path):

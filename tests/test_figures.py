@@ -160,6 +160,17 @@ def test_a_swept_value_stands_in_its_own_figure_alone():
     assert alone.methods == ("mipic-alpha=0.1", "mrl")
 
 
+def test_zero_stands_apart_from_values_that_differ_by_factors():
+    names = ("mipic", *(f"mipic-chain.weight={value}" for value in ("0", "0.1", "1", "10")))
+    view = View(synthetic.rows(methods=names, seeds=(0,)))
+    ((_, figure),) = Sweep().draw(view, Style(bind(view)))
+    axes = figure.axes[0]
+    places = axes.transData.transform([(value, 0) for value in (0, 0.1, 1, 10)])[:, 0]
+    steps = np.diff(places)
+    assert (steps > 0.15 * (places[-1] - places[0])).all()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.1", "1", "10"]
+
+
 def test_a_swept_ablation_stands_beside_itself():
     view = View(synthetic.rows(methods=("mipic", "mipic-no-pic", "mipic-no-pic-cka.weight=0.5"), seeds=(0,)))
     assert sweeps(view) == {("mipic-no-pic", "cka.weight"): {"mipic-no-pic-cka.weight=0.5": 0.5}}

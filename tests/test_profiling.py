@@ -106,6 +106,15 @@ def test_profiles_are_kept_and_joined(frame, tmp_path):
     assert fresh["encode_ms"].item() == more.loc[more["dim"] == 64, "encode_ms"].item()
 
 
+def test_a_profile_without_weights_is_still_read(frame, tmp_path):
+    write(frame, tmp_path)
+    path = tmp_path / "profile" / "tiny.csv"
+    pd.read_csv(path).drop(columns="weights").to_csv(path, index=False)
+    assert (read(tmp_path)["weights"] == "").all()
+    _, replaced = write(frame.head(1), tmp_path)
+    assert "weights" in replaced and len(read(tmp_path)) == 1
+
+
 def test_profiles_of_other_settings_do_not_mix(frame, tmp_path):
     write(frame, tmp_path)
     other = profile("tiny", Settings(layers=(4,), dims=(16,), precisions=("float32",), index_size=700))
@@ -116,7 +125,15 @@ def test_profiles_of_other_settings_do_not_mix(frame, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"device": "cuda"}, {"dtype": "bfloat16"}, {"threads": 99}, {"processor": "another"}, {"tokens": 200.5}]
+    "changes",
+    [
+        {"device": "cuda"},
+        {"dtype": "bfloat16"},
+        {"threads": 99},
+        {"processor": "another"},
+        {"tokens": 200.5},
+        {"weights": "f00"},
+    ],
 )
 def test_nor_do_profiles_of_other_machines(frame, tmp_path, changes):
     write(frame, tmp_path)

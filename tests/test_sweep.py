@@ -188,6 +188,11 @@ def test_an_interrupted_cell_goes_on_and_gives_the_same_rows(asked, tmp_path, mo
     assert swept(asked).exit_code == 0
     assert files(asked.results) == files(other.results)
     assert not list((asked.results / "unfinished").iterdir())
+    measured = [
+        results.read(place.results).runs[cell.run].provenance["training"]["memory_mb"] for place in (other, asked)
+    ]
+    assert measured[0] is None or measured[0] > 0
+    assert measured[1] is None  # the peak of the process that was cut off is not known
 
 
 def test_a_stop_during_training_leaves_a_checkpoint_and_no_failure(asked, monkeypatch):

@@ -25,6 +25,7 @@ class Card:
     notes: tuple[str, ...] = ()
     unapplied: tuple[str, ...] = ()  # modules of its folder that change vectors and are not applied
     own_length: int | None = None  # tokens that its folder says it keeps of a text
+    own_width: int | None = None  # coordinates that its folder cuts vectors to
 
 
 def card(name: str, *, pooling: str | None = None, offline: bool = False, verify: bool = False) -> Card:
@@ -61,10 +62,11 @@ def card(name: str, *, pooling: str | None = None, offline: bool = False, verify
         settle(located, files, pooling, None, causal=facts["causal"], normed=facts["normed"]),
         facts["dropout"],
         weights,
-        digests.tokenizer_digest(files.transformer, where),
+        digests.tokenizer_digest(files.transformer, where, files.lowercase),
         files.notes,
         files.unapplied,
         files.own_length,
+        files.own_width,
     )
 
 

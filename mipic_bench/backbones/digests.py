@@ -109,8 +109,13 @@ def file_digest(path: Path, verify: bool = False) -> str:
     return digest
 
 
-def tokenizer_digest(folder: Path, where: str = "backbone") -> str:
+def tokenizer_digest(folder: Path, where: str = "backbone", lowercase: bool = False) -> str:
     """Return the sha256 over the names and bytes of the files that a tokenizer is built from.
+
+    Args:
+        folder: holds them.
+        where: what errors call it.
+        lowercase: whether it is told to lowercase texts first.
 
     Raises:
         UserError: none of them holds a vocabulary.
@@ -122,8 +127,8 @@ def tokenizer_digest(folder: Path, where: str = "backbone") -> str:
             f"the folder holds no tokenizer, none of {', '.join(_VOCABULARIES)}",
             "save the tokenizer beside the model: tokenizer.save_pretrained(FOLDER)",
         )
-    lines = (f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in present)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in present]
+    return hashlib.sha256("".join([*lines, *(["lowercased\n"] if lowercase else [])]).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -163,7 +168,9 @@ def _header(text: bytes, name: str, where: str) -> dict[str, Any]:
             f"{name} is not a safetensors file, or is damaged",
             "fetch it again; a file of a few hundred bytes is a pointer of git lfs: run git lfs pull",
         ) from error
-    return dict(header)
+    if not isinstance(header, dict):
+        raise UserError(where, f"the head of {name} is no table", "fetch it again")
+    return header
 
 
 def _slice_sha256(view: memoryview, start: int, offsets: list[int]) -> str:

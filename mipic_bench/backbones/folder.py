@@ -25,6 +25,8 @@ class Folder:
         notes: what the folder asks for that is not done here.
         unapplied: kinds of modules behind the pooling that change its vectors and are not applied here.
         own_length: tokens that sentence-transformers keeps of a text, where the folder says fewer than its model could read.
+        own_width: coordinates that its vectors are cut to; None where they are not cut.
+        lowercase: whether texts are lowercased before the tokenizer does anything.
     """
 
     transformer: Path
@@ -32,6 +34,8 @@ class Folder:
     notes: tuple[str, ...] = ()
     unapplied: tuple[str, ...] = ()
     own_length: int | None = None
+    own_width: int | None = None
+    lowercase: bool = False
 
     def pooling(self) -> str | None:
         """Return the folder's own pooling, None when it names none.
@@ -59,30 +63,34 @@ def read(folder: Path) -> Folder:
     kinds = _modules(folder)
     transformer = next((path for kind, path in kinds if kind == "Transformer"), folder)
     pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
-    unapplied = tuple(kind for kind, path in kinds if kind not in _UNDERSTOOD and not (kind == "Dense" and _cuts(path)))
+    cuts = [cut for kind, path in kinds if kind == "Dense" and (cut := _cut(path))]
+    unapplied = tuple(kind for kind, path in kinds if kind not in _UNDERSTOOD and not (kind == "Dense" and _cut(path)))
     notes = [f"its {kind} module is not applied: scored is what its pooling gives" for kind in unapplied]
     if own := sorted(prompts(folder)):
         notes.append(f"its own prompts ({', '.join(own)}) are not added to texts")
     modes = _pooling_modes(_json(pooling / "config.json", {}))
-    return Folder(transformer, modes, tuple(notes), unapplied, _own_length(transformer))
+    settings = _json(transformer / "sentence_bert_config.json", {})
+    length, lowercase = _own_length(transformer, settings.get("max_seq_length")), bool(settings.get("do_lower_case"))
+    return Folder(transformer, modes, tuple(notes), unapplied, length, min(cuts, default=None), lowercase)
 
 
-def _own_length(transformer: Path) -> int | None:
-    own = _json(transformer / "sentence_bert_config.json", {}).get("max_seq_length")
+def _own_length(transformer: Path, own: object) -> int | None:
     places = (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length"))
     able = [_json(transformer / file, {}).get(key) for file, key in places]
     return own if isinstance(own, int) and all(own < most for most in able if isinstance(most, int | float)) else None
 
 
-def _cuts(dense: Path) -> bool:
-    """Say whether a Dense module does no more than keep the first coordinates, as an exported cut's does."""
+def _cut(dense: Path) -> int:
+    """Return how many coordinates a Dense module keeps that only keeps the first ones, as an exported cut's does; else 0."""
     config, weights = _json(dense / "config.json", {}), dense / "model.safetensors"
     if config.get("bias") or not str(config.get("activation_function")).endswith("Identity") or not weights.is_file():
-        return False
+        return 0
     from safetensors.numpy import load_file
 
     weight = load_file(weights).get("linear.weight")
-    return weight is not None and np.array_equal(weight, np.eye(*weight.shape, dtype=weight.dtype))
+    if weight is None or not np.array_equal(weight, np.eye(*weight.shape, dtype=weight.dtype)):
+        return 0
+    return len(weight)
 
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:

@@ -53,7 +53,7 @@ def load(
     check_file(located, files, verify)
     where = f"backbone {located.name}"
     digest = weights_of(located, files, verify)
-    tokenizer_digest = digests.tokenizer_digest(files.transformer, where)
+    tokenizer_digest = digests.tokenizer_digest(files.transformer, where, files.lowercase)
     model, tokenizer = _from_folder(located, files, weights)
     architecture = architectures.known(model.config.model_type) or probe(model, located.name)
     entry = located.entry
@@ -139,6 +139,8 @@ def _from_folder(located: Located, files: Folder, weights: bool) -> tuple["PreTr
         with quiet(), torch.random.fork_rng(devices=[]):
             model = _model(files.transformer, f"backbone {located.name}", weights)
             tokenizer = AutoTokenizer.from_pretrained(files.transformer, trust_remote_code=False)
+            if files.lowercase:
+                _lowercase(tokenizer)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise _unreadable(located, error) from error
     embedding: Any = model.get_input_embeddings()
@@ -149,6 +151,14 @@ def _from_folder(located: Located, files: Folder, weights: bool) -> tuple["PreTr
             "the two do not belong together: check the folder's files",
         )
     return model, tokenizer
+
+
+def _lowercase(tokenizer: Any) -> None:
+    """Lowercase texts before anything else is done to them, as `do_lower_case` of a sentence-transformers folder asks."""
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    own = tokenizer.backend_tokenizer.normalizer
+    tokenizer.backend_tokenizer.normalizer = Lowercase() if own is None else Sequence([Lowercase(), own])
 
 
 def _model(path: Path, where: str, weights: bool) -> "PreTrainedModel":

@@ -16,6 +16,7 @@ from mipic_bench.shapes import Shape, require
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_TOKENIZED = 4096  # texts at once: the tokenizer holds some two hundred bytes per token of them
 _PER_LAYER_KEYS = ("layer_types", "mlp_layer_types")  # lists of a configuration with one item per block
 
 
@@ -96,17 +97,18 @@ class Backbone(nn.Module):
         A text without any, such as an empty document where the tokenizer adds no special tokens, gets one token: the one
         that ends texts, else starts them, else pads. Every pooling needs one to read.
         """
-        if not texts:
-            return []
-        encoded = self.tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=min(max_length, self.max_length),
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        ids: list[list[int]] = encoded["input_ids"]
-        return [row or [self.blank_id] for row in ids]
+        most = min(max_length, self.max_length)
+        options = {
+            "truncation": True,
+            "max_length": most,
+            "return_attention_mask": False,
+            "return_token_type_ids": False,
+        }
+        ids: list[list[int]] = []
+        for start in range(0, len(texts), _TOKENIZED):
+            rows = self.tokenizer(list(texts[start : start + _TOKENIZED]), **options)["input_ids"]
+            ids += [row or [self.blank_id] for row in rows]
+        return ids
 
     def hidden(self, input_ids: Tensor, mask: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Run the model once and return the hidden states behind the asked layers.

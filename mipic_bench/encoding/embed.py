@@ -41,6 +41,10 @@ class Embeddings:
         """The full embedding width."""
         return int(next(iter(self.arrays.values())).shape[1])
 
+    def cut(self, width: int) -> "Embeddings":
+        """Return the same with vectors of their first coordinates; views, no copies."""
+        return Embeddings(self.index, {layer: array[:, :width] for layer, array in self.arrays.items()})
+
     def rows(self, texts: Sequence[str]) -> np.ndarray:
         """Return the row of each text, int64 (len(texts),)."""
         return np.fromiter((self.index[text] for text in texts), dtype=np.int64, count=len(texts))

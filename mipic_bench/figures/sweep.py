@@ -95,8 +95,9 @@ def _figure(
 
 
 def _value_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Ticks at the swept values; by factors where they span more than one power of ten."""
-    if values[0] > 0 and values[-1] / values[0] > 10:
-        axes.set_xscale("log")
+    """Ticks at the swept values; by factors where they span more than one power of ten, zero a step before the first."""
+    positive = [value for value in values if value > 0]
+    if values[0] >= 0 and positive and positive[-1] / positive[0] > 10:
+        axes.set_xscale("symlog", linthresh=positive[0]) if values[0] == 0 else axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(values, [f"{value:g}" for value in values])

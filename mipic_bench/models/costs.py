@@ -9,10 +9,12 @@ from mipic_bench.results import commit
 
 FOLDER = "profile"
 KEYS = ("layer", "dim", "precision")
-_SETTING = ("tokens", "index_size", "device", "dtype", "threads", "processor")  # tokens tell other texts, or their cut
+_SETTING = (  # tokens tell other texts, or their cut
+    *("weights", "tokens", "index_size", "device", "dtype", "threads", "processor"),
+)
 COLUMNS = (
     "backbone", *KEYS, "bytes", "parameters", "flops", "encode_ms", "texts_per_second", "tokens", "search_ms", "index_size",
-    "device", "dtype", "threads", "processor",
+    "device", "dtype", "threads", "processor", "weights",
 )  # fmt: skip
 
 
@@ -55,8 +57,10 @@ def read(results: Path) -> pd.DataFrame | None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, keep_default_na=False, converters={"tokens": float})
-        return frame[list(COLUMNS)]
+        frame = pd.read_csv(path, keep_default_na=False, converters={"tokens": float}, dtype={"weights": str})
+        return frame.assign(weights=frame.get("weights", ""))[
+            list(COLUMNS)
+        ]  # older profiles do not say of what weights
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{FOLDER}/{path.name}", f"is no profile: {error}", "measure it again, or take it away"

@@ -7,6 +7,7 @@ from typing import Any
 
 from mipic_bench import backbones, posthoc
 from mipic_bench.analysis.reproduce import corpus_of
+from mipic_bench.backbones.cards import Card
 from mipic_bench.backbones.folder import prompts as prompts_of
 from mipic_bench.backbones.loading import quiet
 from mipic_bench.backbones.sources import ENTRIES, locate
@@ -60,7 +61,8 @@ def evaluation(
     labels = [text for text in (prompt, query_prompt) if text]
     own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
     _refuse_untransformed(place)
-    asked["dims"] = asked.get("dims") or _exported_dims(place, loaded.unapplied)
+    _refuse_unmapped(place, loaded.unapplied)
+    asked["dims"] = own_dims(asked.get("dims"), loaded)
     training = {"pooling": pooling, **(asked.pop("training", None) or {})}
     request = ask(
         ["pretrained"], backbones=[model], names={model: name or own}, prompts=before, training=training, **asked
@@ -181,17 +183,32 @@ def _refuse_untransformed(place: Path | None) -> None:
         raise UserError(f"MODEL {place}", what, "score the run itself: give its name, and --results")
 
 
-def _exported_dims(place: Path | None, unapplied: Sequence[str]) -> tuple[int, ...] | None:
-    """Return the default widths of an exported budget: those up to its own; None for any other folder.
+def own_dims(asked: Sequence[int] | None, card: Card) -> Sequence[int] | None:
+    """Return the widths to look at of a model: those asked for, else the default ones of a model that cuts its vectors.
 
     Raises:
-        UserError: its vectors are transformed by modules that are not applied here.
+        UserError: one is wider than the model cuts its vectors to.
+    """
+    if card.own_width is None:
+        return asked
+    if wider := [dim for dim in asked or () if dim > card.own_width]:
+        what = f"dim {wider[-1]} was asked for, and {card.name} cuts its vectors to {card.own_width}"
+        raise UserError("--dims", what, "ask for no wider ones")
+    return asked or default_dims(card.own_width)
+
+
+def _refuse_unmapped(place: Path | None, unapplied: Sequence[str]) -> None:
+    """Refuse an exported budget with a transform: modules behind the pooling are not applied here.
+
+    Raises:
+        UserError: it is one, or its mark cannot be read.
     """
     mark = place / export.MARK if place else None
-    if mark is None or not mark.is_file():
-        return None
-    told = json.loads(mark.read_text(encoding="utf-8"))
-    if unapplied:
-        what = f"it is the run {told['run']} with its transform, and modules after the pooling are not applied here"
-        raise UserError(f"MODEL {place}", what, f"score the run: mipic-bench evaluate {told['run']} --results FOLDER")
-    return default_dims(int(told["dim"]))
+    if mark is None or not mark.is_file() or not unapplied:
+        return
+    try:
+        run = json.loads(mark.read_text(encoding="utf-8"))["run"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(str(mark), f"is damaged: {error}", "export the run again") from error
+    what = f"it is the run {run} with its transform, and modules after the pooling are not applied here"
+    raise UserError(f"MODEL {place}", what, f"score the run: mipic-bench evaluate {run} --results FOLDER")

@@ -24,6 +24,7 @@ from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError, unknown
 from mipic_bench.models import mapping, model_card
 from mipic_bench.posthoc import Affine
+from mipic_bench.results import commit
 from mipic_bench.results import folder as results
 from mipic_bench.results.folder import Store
 from mipic_bench.shapes import Shape, require, served
@@ -66,6 +67,7 @@ def export(
             pre-norm backbone, a folder that is not empty, or sentence-transformers is not installed.
     """
     _check_out(out)
+    target = Path(os.path.abspath(out))  # "." has no name
     store = results.read(folder)
     name = find_run(store, run, folder)
     record = store.runs[name].provenance
@@ -79,7 +81,8 @@ def export(
         transform = mapping.fitted(record, dims, loaded, layer, kept_at, data)
         maps = mapping.as_maps(transform, loaded.shape.width, dim)
     max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
-    with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as scratch:
+    commit.make(target.parent)  # written beside: a rename within a folder is whole or not at all
+    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         written = Path(scratch) / "model"
         model = sentence_transformer(loaded, layer, maps, max_length, Path(scratch) / "cut")
         if asked := record["identity"].get("prompts"):
@@ -87,13 +90,11 @@ def export(
             model.default_prompt_name = prompts.DOCUMENT
         with quiet():
             model.save(str(written), create_model_card=False)
-        card = model_card.render(store, name, layer, dim, loaded, parameters(model), out.name)
+        card = model_card.render(store, name, layer, dim, loaded, parameters(model), target.name)
         (written / "README.md").write_text(card, encoding="utf-8")
         mark = {"run": name, "layer": layer, "dim": dim, "cell": record["cell"], "versions": record["versions"]}
         (written / MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        os.replace(written, out)
+        commit.move(written, target)
     return out
 
 
@@ -255,12 +256,6 @@ def _with_pooler(model: Any) -> Any:
         for weight in model.pooler.parameters():
             weight.zero_()
     return model
-
-
-def _parent(out: Path) -> Path:
-    """Return the folder to write beside, made if it is not there: a rename within it is whole or not at all."""
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    return out.absolute().parent
 
 
 def _check_out(out: Path) -> None:

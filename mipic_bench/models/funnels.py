@@ -41,7 +41,8 @@ def search(cell: Cell, request: Request, inputs: Inputs, funnels: Sequence[Stage
     Raises:
         UserError: no retrieval task, widths that make no funnel, or a model whose widths are not prefixes of one vector.
     """
-    width = inputs.backbone(cell.backbone, cell.recipe.training.pooling).shape.width
+    card = inputs.backbone(cell.backbone, cell.recipe.training.pooling)
+    width = card.own_width or card.shape.width
     raise_all([problem for stages in funnels for problem in problems(*stages, width)])
     folds = [fold for fold in inputs.folds.values() if fold.data.family == "retrieval"]
     folds = [fold for fold in folds if not isinstance(fold, OfficialFold)]
@@ -50,7 +51,7 @@ def search(cell: Cell, request: Request, inputs: Inputs, funnels: Sequence[Stage
         raise UserError(_WHERE, what, "give one with --task, under its own name")
     cell = cell if request.layers else replace(cell, layers=cell.layers[-1:])
     read = tuple(sorted({width, *(one for widths, _ in funnels for one in widths)}))
-    embeddings = _encoded(replace(cell, dims=read), folds, request, inputs, reporter)
+    embeddings = _encoded(replace(cell, dims=read), folds, request, inputs, reporter).cut(width)
     lines = [line for fold in folds for line in _lines(cell, fold, embeddings, request, funnels)]
     return pd.DataFrame(lines)
 

@@ -41,14 +41,17 @@ def fitted(
         data: a folder of local corpora.
 
     Raises:
-        UserError: it was not kept, and the corpus is not there or not what it was.
+        UserError: it was not kept, and the corpus or the transform's code is not there or not what it was.
     """
     settings = dict(record["recipe"]["posthoc"])
-    kind, _ = settings.pop("transform"), settings.pop("version")
+    kind, version = settings.pop("transform"), settings.pop("version")
     transform = transforms()[kind](**settings)
     there = kept(place, transform, checkpoint.state_digest(backbone.model))
     if layer in there:
         return there[layer]
+    if version != transform.version:
+        what = f"it was fitted by version {version} of {kind}, here is version {transform.version}"
+        raise UserError("the run's transform", what, "run the method anew")
     known = record["identity"]["corpus"]
     corpus = corpora.load(corpus_of(record), data)
     if corpus.digest != known["digest"]:

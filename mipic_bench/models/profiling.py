@@ -26,6 +26,7 @@ from mipic_bench.errors import UserError
 from mipic_bench.evaluators import bytes_per_vector
 from mipic_bench.evaluators._search import CANDIDATES
 from mipic_bench.models.costs import COLUMNS, KEYS
+from mipic_bench.models.evaluating import own_dims
 from mipic_bench.models.export import parameters
 from mipic_bench.planning.device import resolve_device, resolve_dtype
 from mipic_bench.running import environment
@@ -57,7 +58,7 @@ class Settings:
     """
 
     layers: tuple[int, ...] | None = None
-    dims: tuple[int, ...] | None = None
+    dims: Sequence[int] | None = None
     precisions: tuple[str, ...] = ("float32", "int8", "binary", "binary+rescore")
     index_size: int = 100_000
     corpus: str = "toy"
@@ -79,13 +80,14 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
     Returns:
         A row per (layer, dim, precision) with the columns `COLUMNS`: `bytes` of a stored vector; `parameters` of the model cut
         at the layer; `flops`, `encode_ms` and `texts_per_second` of encoding, per text of `tokens` tokens on average;
-        `search_ms` of one query among `index_size` vectors; and what it was measured on.
+        `search_ms` of one query among `index_size` vectors; what it was measured on; and the beginning of the weights' sha256.
 
     Raises:
         UserError: a backbone, layer, dim, precision or corpus that is not there, or an index without vectors.
     """
     device = resolve_device(settings.device)
     settings = replace(settings, device=device, dtype=resolve_dtype(settings.dtype, device))
+    settings = replace(settings, dims=own_dims(settings.dims, backbones.card(name, offline=settings.offline)))
     backbone = backbones.load(name, offline=settings.offline)
     layers, dims = _budgets(backbone, settings)
     texts = _texts(settings)
@@ -100,7 +102,8 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
     for dim, precision, seconds in search_seconds(dims, settings.precisions, settings.index_size):
         searching[dim, precision] = seconds
         tell(len(layers) + len(searching), steps, f"width {dim}, {precision}")
-    common = {"backbone": backbone.name, "index_size": settings.index_size, **_machine(settings)}
+    own = {"backbone": backbone.name, "weights": backbone.weights_digest[:12]}
+    common = {**own, "index_size": settings.index_size, **_machine(settings)}
     rows = [
         {
             **common,

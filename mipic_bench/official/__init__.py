@@ -97,7 +97,7 @@ def fold_of(task: MtebTask, source: str, content: str, notes: Sequence[str] = ()
     """
     retrieval, scored = task.family == "retrieval", task.asked.scored
     queries = {text: text for text in task.asked.queries}
-    documents = {text: text for text in scored if text not in queries} if retrieval else {}
+    documents = {text: text for text in task.asked.documents}
     score = frame_of(query_id=list(queries)) if retrieval else frame_of(text=list(scored))
     split = SPLIT_NAMES.get(task.split, task.split)
     digest, name = sha256(content.encode()).hexdigest(), f"{PREFIX}{task.name}"

@@ -59,11 +59,13 @@ class Asked:
         texts: all of them.
         scored: those of the scored split; the others are fitted on.
         queries: those of `scored` that are searched for, in retrieval.
+        documents: those that are searched among; a text may be both.
     """
 
     texts: tuple[str, ...]
     scored: tuple[str, ...]
     queries: tuple[str, ...]
+    documents: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,11 @@ class MtebTask:
     @cached_property
     def asked(self) -> Asked:
         """The texts that mteb will look up, found by running the task once on random vectors."""
-        seen: dict[str, dict[str, None]] = {"texts": {}, "scored": {}, "queries": {}}
+        seen: dict[str, dict[str, None]] = {"texts": {}, "scored": {}, "queries": {}, "documents": {}}
 
         def look_up(texts: Sequence[str], split: str, prompt: str | None) -> Vectors:
-            kinds = {"texts": True, "scored": split == self.split, "queries": prompt == "query"}
+            kinds = {"texts": True, "scored": split == self.split}
+            kinds |= {"queries": prompt == "query", "documents": prompt == "document"}
             for kind in [kind for kind, holds in kinds.items() if holds]:
                 seen[kind].update(dict.fromkeys(texts))
             draws = [np.random.default_rng(crc32(text.encode())).normal(size=4) for text in texts]

@@ -31,6 +31,20 @@ def make(folder: Path) -> None:
         raise _told(folder, error) from error
 
 
+def move(folder: Path, out: Path) -> None:
+    """Give a folder its place; an empty one there is taken away.
+
+    Raises:
+        UserError: something else is there, or the disk does not take it.
+    """
+    try:
+        if out.is_dir():
+            out.rmdir()
+        os.replace(folder, out)
+    except OSError as error:
+        raise _told(out, error) from error
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a machine that is switched off, finds the old content or the new, never a part.
 

@@ -172,7 +172,7 @@ def _trained(cell: Cell, backbone: Backbone, request: Request, inputs: Inputs, r
         "steps": history.steps,
         "seconds": history.seconds,
         "pairs_per_second": history.pairs / history.seconds if history.seconds else 0.0,
-        "memory_mb": most_memory(),
+        "memory_mb": None if history.resumed else most_memory(),  # the peak of an earlier process is not known
         "weights": checkpoint.state_digest(backbone.model),
         "history": history.entries,
     }

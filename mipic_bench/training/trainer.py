@@ -41,6 +41,7 @@ class History:
     seconds: float = 0.0
     pairs: int = 0
     entries: list[dict[str, Any]] = field(default_factory=list)
+    resumed: bool = False
 
 
 class Objective(torch.nn.Module):
@@ -136,7 +137,7 @@ def train(
         objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, settings))
         objective.train()
         resumed = saver.resume(objective, optimizer, accelerator.scaler) if saver else None
-        history = History(**resumed["history"]) if resumed else History()
+        history = History(**{**resumed["history"], "resumed": True}) if resumed else History()
         start = perf_counter() - history.seconds
         for window in _windows(batches, settings, steps, history.steps):
             step = history.steps + 1
