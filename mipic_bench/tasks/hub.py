@@ -68,7 +68,7 @@ def fetch(source: str, revision: str, config: str | None, name: str) -> Mapping[
         return dict(datasets.load_dataset(source, config, revision=revision or None))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).split("\n")[0]
-        fix = f"without the hub, put its files into a folder {name} and name the folder above it with --data"
+        fix = f"without the hub, put its files into a folder {name} and name the folder above it with --data; --offline waits for none"
         raise UserError(f"{name} from the hub ({source})", f"cannot be had: {reason}", fix) from error
 
 

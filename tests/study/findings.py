@@ -110,7 +110,11 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
         "shallow_components": (shallow, PARTS),
         "shallow_exit": (
             alone,
-            {f"`{name}` at layer 3 of six, minus `mrl` on three": (name, "mrl alone") for name in EXITS},
+            {
+                f"`{name}` at layer 3 of six, minus `{other}` on three": (name, f"{other} alone")
+                for name in EXITS
+                for other in dict.fromkeys(("mrl", name))
+            },
         ),
     }
     return {
