@@ -136,7 +136,7 @@ MISTAKES = [
     (("--device", "cuda:7"), "--device", "write auto"),
     (("--dtype", "float16"), "--dtype", "bfloat16"),
     (("--cluster", "localhost"), "--cluster", "dask://localhost:8786"),
-    (("--corpus", "../pairs"), "--corpus", "known"),
+    (("--corpus", "../pairs"), "--corpus", "mend the path"),
     (("--task", "likenes"), "--task", "did you mean likeness"),
     (("--suite", "toys"), "--suite", "did you mean toy"),
     (("--data", "nowhere"), "--data nowhere", "datasets"),

@@ -103,8 +103,8 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
             shallow,
             {
                 **_minus("mipic", RIVALS),
-                **_minus("mrl", RIVALS[1:]),
-                **_minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained")),
+                **_minus("mrl", (*RIVALS[1:], "pivot-untrained")),
+                **_minus("pivot", ("mrl", "mipic", "mipic-no-sia", *RIVALS[1:], "pivot-untrained")),
             },
         ),
         "shallow_components": (shallow, PARTS),
