@@ -63,15 +63,15 @@ def read(folder: Path) -> Folder:
     kinds = _modules(folder)
     transformer = next((path for kind, path in kinds if kind == "Transformer"), folder)
     pooling = next((path for kind, path in kinds if kind == "Pooling"), folder / "1_Pooling")
-    cuts = [cut for kind, path in kinds if kind == "Dense" and (cut := _cut(path))]
-    unapplied = tuple(kind for kind, path in kinds if kind not in _UNDERSTOOD and not (kind == "Dense" and _cut(path)))
+    cuts = {path: cut for kind, path in kinds if kind == "Dense" and (cut := _cut(path))}
+    unapplied = tuple(kind for kind, path in kinds if kind not in _UNDERSTOOD and path not in cuts)
     notes = [f"its {kind} module is not applied: scored is what its pooling gives" for kind in unapplied]
     if own := sorted(prompts(folder)):
         notes.append(f"its own prompts ({', '.join(own)}) are not added to texts")
     modes = _pooling_modes(_json(pooling / "config.json", {}))
     settings = _json(transformer / "sentence_bert_config.json", {})
     length, lowercase = _own_length(transformer, settings.get("max_seq_length")), bool(settings.get("do_lower_case"))
-    return Folder(transformer, modes, tuple(notes), unapplied, length, min(cuts, default=None), lowercase)
+    return Folder(transformer, modes, tuple(notes), unapplied, length, min(cuts.values(), default=None), lowercase)
 
 
 def _own_length(transformer: Path, own: object) -> int | None:
