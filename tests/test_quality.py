@@ -30,6 +30,36 @@ def test_a_task_of_one_method_alone_does_not_change_the_family_mean():
     assert view.estimates["mean"].tolist() == pytest.approx(full["mean"].tolist())
 
 
+def test_methods_are_compared_on_the_tasks_that_they_share_where_none_has_just_those():
+    rows = synthetic.rows(methods=("mrl", "mipic"), tasks={"sts": ("a", "b", "c", "d")})
+    kept = rows[~((rows.method == "mrl") & (rows.task == "c")) & ~((rows.method == "mipic") & (rows.task == "d"))]
+    view = View(kept)
+    assert set(view.tasks.values()) == {("a", "b")}
+    assert set(view.estimates["method"]) == {"mrl", "mipic"}
+    assert any("c, d not scored for every method" in note for note in view.notes)
+
+
+def test_what_was_scored_before_the_data_changed_is_left_out_and_said():
+    rows = synthetic.rows(methods=("mrl", "mipic"), tasks={"sts": ("a", "b")}, layers=(6,))
+    provenance = synthetic.provenance(rows)
+    for record in provenance.values():
+        if record["cell"]["method"] == "mipic":
+            record["created"] = "2026-02-01T00:00:00Z"
+            next(entry for entry in record["scored"] if entry["task"] == "b")["digest"] = "e" * 8
+    view = View(rows, provenance)
+    assert set(view.rows[view.rows["task"] == "b"]["method"]) == {"mipic"}
+    assert set(view.estimates["method"]) == {"mrl", "mipic"} and set(view.tasks.values()) == {("a",)}
+    assert any("b (test, protocol clean): its data or its scorer changed between runs" in note for note in view.notes)
+    assert not [note for note in View(rows, synthetic.provenance(rows)).notes if "changed" in note]
+
+
+def test_a_dataset_scored_by_mteb_and_by_its_rules_counts_once():
+    rows = synthetic.rows(methods=("mrl",), tasks={"sts": ("stsb", "sts12", "mteb:STSBenchmark")})
+    view = View(rows.assign(protocol="mteb"))
+    assert set(view.tasks.values()) == {("mteb:STSBenchmark", "sts12")}
+    assert any("stsb is mteb's own task here as well" in note for note in view.notes)
+
+
 def test_a_seed_that_lacks_a_task_is_left_out_and_said():
     rows = synthetic.rows(methods=("mrl", "mipic"))
     rows = rows[~((rows.method == "mipic") & (rows.seed == "1") & (rows.task == "stsb"))]
@@ -109,6 +139,16 @@ def test_a_task_at_fewer_budgets_than_the_others_is_told():
     assert set(view.estimates["dim"]) == {8}
     assert [note for note in view.notes if "b was scored at fewer (layer, dim) budgets than other tasks" in note]
     assert not [note for note in View(rows).notes if "fewer" in note]
+
+
+def test_no_width_is_called_enough_by_fewer_tasks_than_the_family_has():
+    rows = synthetic.rows(methods=("mrl", "mipic"), tasks={"sts": ("a", "b")}, layers=(6,), dims=(8, 32, 384))
+    kept = rows[~((rows["task"] == "b") & (rows["dim"] == 8))].copy()
+    kept.loc[(kept["task"] == "a") & (kept["dim"] == 8), "value"] = 0.99
+    view = View(kept)
+    assert set(view.retentions["dim"]) == {32, 384}
+    assert (view.budgets["dim_1"] > 8).all() and set(view.budgets["dims"]) == {"32-384 (2)"}
+    assert set(View(rows).budgets["dims"]) == {"8-384 (3)"}
 
 
 def test_a_word_in_place_of_a_setting_is_an_ablation_and_a_number_is_swept():

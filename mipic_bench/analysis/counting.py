@@ -12,6 +12,8 @@ import pandas as pd
 
 from mipic_bench.analysis.selection import GROUP, SETTING, Setting, categorical, largest_common, spread
 from mipic_bench.families import MAIN_METRIC
+from mipic_bench.results.folder import UNIT, units
+from mipic_bench.tasks import official_names
 
 
 class CountedRows:
@@ -29,9 +31,10 @@ class CountedRows:
         self.notes: list[str] = []
         every = categorical(rows)
         older = self._older(every)
-        self.rows = every[~every["run"].isin(older)] if older else every
-        counted = set(self.rows["run"].unique())
+        newest = every[~every["run"].isin(older)] if older else every
+        counted = set(newest["run"].unique())
         self.provenance = {run: record for run, record in self.every_record.items() if run in counted}
+        self.rows = self._of_one_data(newest)
 
     def _older(self, rows: pd.DataFrame) -> frozenset[str]:
         """Return all runs of a cell but its newest: they were trained differently, and a mean over them means nothing."""
@@ -47,6 +50,32 @@ class CountedRows:
                 f"Run {run} is left out: {another} run of the same method, backbone, corpus and seed exists."
             )
         return frozenset(older["run"])
+
+    def _of_one_data(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Leave out what was scored before a task's data or its scorer changed: numbers on unlike data are not compared."""
+        held: dict[tuple[str, ...], dict[tuple[str, str], list[str]]] = {}  # unit -> data and scorer -> runs
+        for run, record in self.provenance.items():
+            for unit, entry in units(record).items():
+                data = (str(entry.get("digest", "")), str(entry.get("evaluator_version", "")))
+                held.setdefault(unit, {}).setdefault(data, []).append(run)
+        outdated: list[tuple[str, ...]] = []
+        for unit, by_data in sorted(held.items()):
+            latest = {
+                data: max(str(self.provenance[run].get("created", "")) for run in by_data[data]) for data in by_data
+            }
+            newest = max(sorted(latest), key=latest.__getitem__)
+            runs = sorted(run for data, own in by_data.items() if data != newest for run in own)
+            outdated += [(run, *unit) for run in runs]
+            if runs:
+                told = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+                self.notes.append(
+                    f"{unit[0]} ({unit[1]}, protocol {unit[2]}): its data or its scorer changed between runs; what was "
+                    f"scored before is left out, of {told}. The command that made a run scores the task again."
+                )
+        if not outdated:
+            return rows
+        places = pd.MultiIndex.from_frame(rows[["run", *UNIT]].astype(str))
+        return rows[~places.isin(outdated)]
 
     @cached_property
     def metrics(self) -> dict[str, str]:
@@ -78,7 +107,22 @@ class CountedRows:
         kept = rows[(rank == best).to_numpy()].reset_index(drop=True)
         if len(kept) < len(rows):
             self._note_other_splits(rows, kept)
-        return kept
+        return self._each_dataset_once(kept)
+
+    def _each_dataset_once(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Where a dataset was scored both as mteb's own task and as ours by mteb's rules, the official scores count."""
+        there = rows[[*SETTING, "task"]].drop_duplicates().astype(str)
+        places = set(there.itertuples(index=False, name=None))
+        names = official_names()
+        twice = [(*place[:3], names[place[3]]) for place in sorted(places) if place[3] in names]
+        twice = [place for place in twice if place in places]
+        for *setting, task in twice:
+            self.notes.append(
+                f"{Setting(*setting).title}: {task} is mteb's own task here as well, which counts; ours is left out."
+            )
+        if not twice:
+            return rows
+        return rows[~pd.MultiIndex.from_frame(rows[[*SETTING, "task"]].astype(str)).isin(twice)].reset_index(drop=True)
 
     def _note_undefined(self, rows: pd.DataFrame) -> None:
         """Say where a score has no value: a mean cannot be over it."""

@@ -196,14 +196,23 @@ class View(CountedRows):
         return self.once(("questions", base), make)
 
     @cached_property
+    def curves(self) -> pd.DataFrame:
+        """`vectors` at the budgets of `estimates`: along a curve every width is over the same tasks."""
+        place = [*GROUP, "method", *BUDGET]
+        whole = pd.MultiIndex.from_frame(self.estimates[place].astype(str))
+        own = self.vectors.groupby(place, observed=True, sort=False)
+        there = pd.MultiIndex.from_frame(own.size().reset_index()[place].astype(str)).isin(whole)
+        return self.vectors if there.all() else self.vectors[there[own.ngroup().to_numpy()]]
+
+    @cached_property
     def retentions(self) -> pd.DataFrame:
-        """Score over full-width score of the same run: `stats.retentions` of `vectors`."""
-        return stats.retentions(self.vectors, metrics=self.metrics, full=self.widths)
+        """Score over full-width score of the same run: `stats.retentions` of `curves`."""
+        return stats.retentions(self.curves, metrics=self.metrics, full=self.widths)
 
     @cached_property
     def budgets(self) -> pd.DataFrame:
-        """Area and smallest good widths of every curve: `stats.budgets` of `vectors`."""
-        return stats.budgets(self.vectors, metrics=self.metrics, full=self.widths)
+        """Area and smallest good widths of every curve: `stats.budgets` of `curves`."""
+        return stats.budgets(self.curves, metrics=self.metrics, full=self.widths)
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:

@@ -92,6 +92,10 @@ def spread(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def largest_common(sets: Sequence[frozenset[str]]) -> frozenset[str]:
-    """The set among them that keeps the most (owner, member) pairs; ties go to more owners, then to the first name."""
-    candidates = sorted(set(sets), key=sorted)
+    """The set that keeps the most (owner, member) pairs, whose owners have all of it: one of them or what some share.
+
+    Ties go to more owners, then to the first name.
+    """
+    shared = {*sets, *(one & other for one in sets for other in sets), frozenset.intersection(*sets)}
+    candidates = sorted(shared - {frozenset()}, key=sorted)
     return max(candidates, key=lambda one: (len(one) * sum(one <= other for other in sets), -len(one)))

@@ -109,8 +109,8 @@ def _against(found: Sequence[Standing], best: str, behind: Mapping[str, Sequence
     if all(not standing.behind and not standing.tied for standing in found):
         leads = f"{sum(best in standing.leaders for standing in found)} of {families} famil{'y' if families == 1 else 'ies'}"
         return UNKNOWN, (
-            f"it cannot be told. {best} has the highest mean in {leads}, but with fewer than two seeds on both sides chance "
-            "is not ruled out."
+            f"it cannot be told. {best} has the highest mean in {leads}, but with fewer than two seeds that both sides "
+            "have chance is not ruled out."
         )
     lost = [standing for standing in found if not standing.may_be_best(best)]
     if lost:

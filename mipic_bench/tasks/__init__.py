@@ -51,6 +51,11 @@ def registered() -> Mapping[str, Task]:
     return {task.name: task for task in registry.instances(sys.modules[__name__], Task)}
 
 
+def official_names() -> Mapping[str, str]:
+    """Return an official task of mteb -> the registry's name of its dataset: "mteb:STSBenchmark" -> "stsb"."""
+    return {f"mteb:{own.mteb}": own.name for own in registered().values() if own.mteb}
+
+
 def load(name: str, data: Path | None = None) -> TaskData:
     """Return the data of a task.
 
