@@ -14,7 +14,7 @@ from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.families import FITTED, MAIN_METRIC
 from mipic_bench.results import commit
 from mipic_bench.stats import interval
-from mipic_bench.tasks import registered
+from mipic_bench.tasks import official_names
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -200,6 +200,7 @@ def _pairs(
         columns={"task": "dataset", "backbone": "baseline_backbone", "method": "baseline_method", "value": "baseline"}
     )
     theirs = theirs.rename(columns={name: f"{name}_theirs" for name in _BOTH})
+    theirs["dataset"] = theirs["dataset"].map(_datasets(baselines)).astype(object)
     stated = theirs["layer_theirs"]
     numbered = theirs[~stated.isin(["", LAST])]
     joins = (
@@ -216,10 +217,10 @@ def _pairs(
     return pd.concat([left.merge(right, on=[*keys, *same]) for left, right, keys in renamed], ignore_index=True)
 
 
-def _datasets(ours: pd.DataFrame) -> dict[str, str]:
-    """Return task -> the name that its dataset has in baselines: `mteb:STSBenchmark` scores that of `stsb`."""
-    official = {f"mteb:{own.mteb}": own.name for own in registered().values() if own.mteb}
-    return {str(task): official.get(str(task), str(task)) for task in ours["task"].unique()}
+def _datasets(rows: pd.DataFrame) -> dict[str, str]:
+    """Return task -> the name its dataset is known by: `mteb:STSBenchmark` scores that of `stsb`."""
+    official = official_names()
+    return {str(task): official.get(str(task), str(task)) for task in rows["task"].unique()}
 
 
 def _count(left: pd.DataFrame, right: pd.DataFrame, keys: list[str]) -> int:
@@ -322,9 +323,9 @@ def _why_none(frame: pd.DataFrame, pairs: pd.DataFrame, ours: pd.DataFrame, base
         return [
             f"None of the {len(pairs)} pairs of the same task and dim may be compared; leave out --only-comparable to see why."
         ]
-    mine, theirs = set(_datasets(ours).values()), set(baselines["task"])
+    mine, theirs = set(_datasets(ours).values()), set(_datasets(baselines).values())
     if not mine & theirs:
         return [f"Nothing to compare: no baseline is of a task of ours ({', '.join(sorted(mine)) or 'none'})."]
-    there = baselines[baselines["task"].isin(mine)]
+    there = baselines[baselines["task"].map(_datasets(baselines)).isin(mine)]
     told = f"Nothing to compare: of our tasks there are baselines only at dims {', '.join(map(str, sorted(there['dim'].unique())))}"
     return [f"{told}, in {', '.join(sorted(there['metric'].unique()))}, or at layers that we did not score."]
