@@ -38,7 +38,7 @@ def attention_kl(
         lifts: one (dim, dims[i]) per width, mapping a prefix to full width; None: the prefix meets the query's own prefix.
         temperature: of the softmax.
         direction: "reverse" is KL(prefix || full), as published; "forward" is KL(full || prefix).
-        detach: whether the full width is a fixed teacher (no gradient).
+        detach: whether a_D is a constant; the query still gets a gradient from the prefixes' scores.
         eps: added inside the logarithms.
 
     Returns:

@@ -44,7 +44,7 @@ def topk_cka(
         dims: rising widths of the prefixes. gammas: share of tokens kept, one per width.
         k_min: least number of tokens kept.
         length: m is the padded length of the batch ("padded", as recorded) or the example's own number of tokens ("real").
-        detach: whether the full width is a fixed teacher (no gradient).
+        detach: whether the Gram matrix of the full width is a constant.
         eps: added to the denominator.
 
     Returns:
