@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from mipic_bench.objectives._term import Term, wide
+from mipic_bench.objectives._term import Term, check_dims, wide
 from mipic_bench.registry import lazy
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ def nested_cosines(left: "torch.Tensor", right: "torch.Tensor", dims: Sequence[i
 
     Returns:
         (len(dims), row, column), float32 (float64 for float64 input); each prefix is normalised by itself.
+
+    Raises:
+        ValueError: the dims do not rise, or one is above dim.
     """
+    check_dims(dims, left.shape[1])
     with torch.autocast(left.device.type, enabled=False):
         left, right = map(wide, (left, right))
         edges = list(pairwise((0, *dims)))
@@ -63,6 +67,9 @@ def nested_info_nce(
 
     Returns:
         (len(dims),) one cross-entropy per prefix, prefixes L2-normalised, mean over the batch; in float32.
+
+    Raises:
+        ValueError: the dims do not rise, or one is above dim.
     """
     candidates = positives if negatives is None else torch.cat([positives, negatives.reshape(-1, negatives.shape[-1])])
     logits = nested_cosines(anchors, candidates, dims) / temperature
@@ -90,7 +97,11 @@ def nested_cosent(
 
     Returns:
         (len(dims),) one number per prefix for the whole batch, in float32 (float64 for float64 input).
+
+    Raises:
+        ValueError: the dims do not rise, or one is above dim.
     """
+    check_dims(dims, first.shape[1])
     with torch.autocast(first.device.type, enabled=False):
         first, second = map(wide, (first, second))
         products, left, right = (

@@ -1,8 +1,10 @@
 """The contract of a term: settings a recipe may give, trainable heads it may need, and its loss on hidden states."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -123,6 +125,18 @@ def chosen_layers(where: str, wanted: Layers | str, nesting: Nesting) -> tuple[i
     if wanted == "thirds":
         return tuple(sorted({max(1, depth // 3), max(1, 2 * depth // 3)}))
     return check_layers(where, tuple(int(layer) for layer in wanted), nesting.shape)
+
+
+def check_dims(dims: Sequence[int], width: int) -> None:
+    """Refuse widths that do not rise or are above the full one: sums over the blocks between them would be wrong.
+
+    Raises:
+        ValueError: with both values.
+    """
+    if any(one >= other for one, other in pairwise((0, *dims, width + 1))):
+        raise ValueError(
+            f"dims are {list(dims)} of vectors of width {width}; give widths of 1..{width}, each above the last"
+        )
 
 
 def linear(inputs: int, outputs: int, generator: "torch.Generator", *, bias: bool) -> "torch.nn.Linear":

@@ -5,7 +5,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives._term import LayerTerm, Nesting, Reduction, linear, over_layers, wide
+from mipic_bench.objectives._term import LayerTerm, Nesting, Reduction, check_dims, linear, over_layers, wide
 from mipic_bench.registry import lazy
 from mipic_bench.settings import Several, Share
 from mipic_bench.shapes import default_gammas
@@ -41,7 +41,7 @@ def topk_cka(
     Args:
         hidden: (batch, token, dim). scores: (batch, token), higher is kept first; no gradient flows into them.
         mask: (batch, token), 1 on tokens that may be chosen.
-        dims: rising widths of the prefixes. gammas: share of tokens kept, one per width.
+        dims: rising widths of the prefixes, none above dim. gammas: share of tokens kept, one per width.
         k_min: least number of tokens kept.
         length: m is the padded length of the batch ("padded", as recorded) or the example's own number of tokens ("real").
         detach: whether the Gram matrix of the full width is a constant.
@@ -49,7 +49,11 @@ def topk_cka(
 
     Returns:
         (len(dims),) one value per prefix, mean over the batch; in float32 (float64 for float64 input).
+
+    Raises:
+        ValueError: the dims do not rise, or one is above dim.
     """
+    check_dims(dims, hidden.shape[2])
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = wide(hidden)
         order = best_first(scores, mask)

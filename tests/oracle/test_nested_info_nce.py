@@ -9,7 +9,7 @@ import torch
 from batches import DIMS, NESTING, WIDTH, agree, columns, layers, states, term
 
 from mipic_bench.errors import UserError
-from mipic_bench.objectives import nested_cosent
+from mipic_bench.objectives import nested_cosent, nested_cosines, nested_info_nce, topk_cka
 from mipic_bench.objectives.nested_info_nce import log_weights
 
 
@@ -110,3 +110,19 @@ def test_a_text_that_repeats_costs_nothing_when_it_is_masked():
     batch = states(given, same=same)
     plain, masked = (term("nested_info_nce", mask_duplicates=m).loss(batch, NESTING, None) for m in (False, True))
     assert masked < plain
+
+
+@pytest.mark.parametrize("dims", [(4, 2), (2, 2), (0, 4), (2, 9)])
+def test_widths_that_do_not_rise_or_are_too_wide_are_refused(dims):
+    rows, ones = torch.ones(3, 8), torch.ones(3, 2)
+    calls = (
+        lambda: nested_cosines(rows, rows, dims),
+        lambda: nested_info_nce(rows, rows, dims, 0.1),
+        lambda: nested_cosent(rows, rows, torch.ones(3), dims, 0.1),
+        lambda: topk_cka(torch.ones(3, 2, 8), ones, ones, dims, (0.5, 0.5)),
+    )
+    for call in calls:
+        with pytest.raises(
+            ValueError, match=rf"dims are \[{dims[0]}, {dims[1]}\] of vectors of width 8; give widths of 1..8"
+        ):
+            call()
