@@ -16,7 +16,7 @@ from mipic_bench.backbones.sources import ENTRIES
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.recipes.methods import find
 from mipic_bench.recipes.recipe import Recipe
-from mipic_bench.recipes.resolved import resolve
+from mipic_bench.recipes.resolved import Resolved, resolve, term_name
 from mipic_bench.states import States, pool
 from mipic_bench.training.trainer import heads_of
 
@@ -38,11 +38,14 @@ class _Hidden:
 
 
 class MipicLoss(torch.nn.Module):
-    r"""Any recipe with terms, as a loss of a `SentenceTransformerTrainer`.
+    r"""A recipe's terms, as a loss of a `SentenceTransformerTrainer`.
 
     All columns of a batch go through the model as one batch of rows, once; the terms read the hidden states that the blocks
     write. The value is that of this project's own trainer on the same batch. Rows of a dataset: one column of texts (two
     dropout views of each), pairs, or triplets; a `score` or `label` column holds the gold similarities of scored pairs.
+
+    How the model is trained (rate, batches, epochs, length of texts) is the trainer's and the model's, not the recipe's. What makes
+    a method of its own and is no loss is refused: a transform fitted afterwards, adapters, another pooling than the model's.
 
     The trainable heads of the terms are part of the loss and are trained with it, at the trainer's rate; this project's own
     trainer has them learn at twice that rate (`learning_rate_mapping={r"heads\..*": 4e-5}` does so here). Like all weights
@@ -58,7 +61,8 @@ class MipicLoss(torch.nn.Module):
         components: return every weighted term under its name instead of their sum; the trainer adds and logs them.
 
     Raises:
-        UserError: a recipe without terms, unknown or made for other shapes; a model that is read out in another way.
+        UserError: a recipe without terms, unknown, made for other shapes or with parts that a loss cannot carry out; a model that
+            is read out in another way.
 
     Example::
 
@@ -82,13 +86,7 @@ class MipicLoss(torch.nn.Module):
             raise unknown("backbone", backbone, ENTRIES, "MipicLoss")
         view = _view(model)
         self.recipe = resolve(_one(recipe, changes), view.shape, backbone)
-        if not self.recipe.trains:
-            raise UserError(
-                f"recipe {self.recipe.method}", "has no terms, so it is no loss", "take another, such as 'mipic'"
-            )
-        if self.recipe.per_dim:
-            what = "trains one model per width, which is no single loss"
-            raise UserError(f"recipe {self.recipe.method}", what, "take another, such as 'mrl'")
+        _refuse_more_than_a_loss(self.recipe, view.readout.pooling)
         self.model = model
         self.seed, self.step, self.components = seed, 0, components
         self.heads = heads_of(self.recipe, seed)
@@ -253,6 +251,29 @@ def _one(recipe: str | Recipe, changes: Sequence[str]) -> Recipe:
         names = ", ".join(one.method for one in found[:5])
         raise UserError("recipe", f"'{recipe}' stands for {len(found)} methods: {names}, ...", "name one")
     return found[0]
+
+
+def _refuse_more_than_a_loss(recipe: Resolved, pooling: str) -> None:
+    """Refuse a recipe that a loss cannot carry out whole: the model would be another method under its name."""
+    where, own = f"recipe {recipe.method}", recipe.training
+    if not recipe.trains:
+        raise UserError(where, "has no terms, so it is no loss", "take another, such as 'mipic'")
+    if recipe.per_dim:
+        raise UserError(where, "trains one model per width, which is no single loss", "take another, such as 'mrl'")
+    problems = []
+    if recipe.posthoc is not None:
+        what = f"fits '{term_name(recipe.posthoc)}' on the trained vectors, which a loss cannot do"
+        fix = "train it with `mipic-bench run`, or take a recipe without posthoc, such as 'mrl'"
+        problems.append(UserError(f"{where}: posthoc", what, fix))
+    if own.lora:
+        what = f"trains adapters of rank {own.lora}, which a loss cannot add to the model"
+        fix = "take it out of the recipe, and give the model adapters yourself (model.add_adapter)"
+        problems.append(UserError(f"{where}: training.lora", what, fix))
+    if own.pooling not in (None, pooling):
+        what = f"is '{own.pooling}', the model's pooling is '{pooling}'"
+        fix = f"build the model with pooling '{own.pooling}', or give changes=['training.pooling = \"{pooling}\"']"
+        problems.append(UserError(f"{where}: training.pooling", what, fix))
+    raise_all(problems)
 
 
 def _view(model: "SentenceTransformer") -> Backbone:

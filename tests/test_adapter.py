@@ -30,7 +30,7 @@ COLUMNS = {"text": (ANCHORS,), "pairs": (ANCHORS, POSITIVES), "triplets": (ANCHO
 METHODS = sorted(
     name
     for name, recipe in catalog().items()
-    if recipe.trains and not recipe.ablation and not resolve(recipe, Shape(4, 64), "").per_dim
+    if recipe.trains and not recipe.fits and not recipe.ablation and not resolve(recipe, Shape(4, 64), "").per_dim
 )
 
 
@@ -267,6 +267,9 @@ def test_a_causal_model_padded_on_the_left(method, tmp_path, monkeypatch):
         ("mipc", "did you mean mipic"),
         ("mipic*", "stands for .* methods"),
         ("no.toml", "no file"),
+        ("pivot", "fits 'rotation' on the trained vectors.*such as 'mrl'"),
+        ("mrl-lora=2", "adapters of rank 2.*add_adapter"),
+        ("mrl-as-published", "is 'cls', the model's pooling is 'mean'"),
     ],
 )
 def test_recipes_that_are_no_loss(model, recipe, words):
