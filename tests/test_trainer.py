@@ -59,6 +59,16 @@ def test_an_epoch_holds_every_example_once_and_a_lone_one_is_left_out(tiny):
         assert min(seen) >= 2
 
 
+def test_which_example_is_left_out_of_an_epoch_is_drawn(tiny):
+    texts = [" ".join(["word"] * count) for count in range(1, 6)]
+    corpus = read_corpus(frame_of(text=texts), "texts", "texts", "toy")
+    batches = Batches(tiny, corpus, Training(batch_size=2), seed=0)
+    seen = [{int(length) for batch in batches.epoch(number) for length in batch.mask.sum(1)} for number in range(20)]
+    lengths = set(batches.lengths.tolist())
+    assert {len(lengths - epoch) for epoch in seen} == {1}
+    assert set.union(*(lengths - epoch for epoch in seen)) == lengths  # not the longest every time
+
+
 def test_epochs_and_seeds_have_orders_of_their_own(tiny):
     def order(seed, epoch):
         return [batch.draw for batch in Batches(tiny, PAIRS, Training(batch_size=4), seed).epoch(epoch)]
