@@ -174,6 +174,8 @@ BAD = [
     ('weight = "alpha"', "wieght = 1", ("mine: terms.mrl", "unknown key 'wieght'", "did you mean")),
     ('weight = "alpha"', 'weight = "beta"', ("mine: terms.mrl.weight", "'beta'", '"1 - alpha"')),
     ('weight = "alpha"', "temperature = 0", ("mine: terms.mrl.temperature", "greater than 0, found 0", "README")),
+    ('term = "chain_info_nce"', 'term = "topk_cka"\ntemperature = 0.1',
+     ("mine: terms.chain.temperature", "is 0.1, and topk_cka reads none", "take it out")),
     ("[terms.mrl]", "terms.x = 3\n[terms.mrl]", ("mine: terms.x", "is 3, not a table", "[terms.x]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [64, 8]", ("mine: dims", "[64, 8] are unsorted or repeated", "write [8, 64]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [8, 8, 64]", ("mine: dims", "unsorted or repeated", "write [8, 64]")),
@@ -214,6 +216,15 @@ def test_a_bad_recipe_is_refused_with_where_what_and_fix(tmp_path, old, new, sai
     assert problem.where == where
     assert what in problem.what
     assert fix in problem.fix and problem.fix
+
+
+def test_an_alpha_that_no_weight_uses_is_refused(mine):
+    with pytest.raises(
+        UserError, match=r'mrl-alpha=0.5: alpha: is 0.5, and no term.s weight is "alpha" or "1 - alpha"'
+    ):
+        resolve(catalog()["mrl"].set("alpha", 0.5), SHAPE, "")
+    numbers = mine["mine"].set("terms.mrl.weight", 2).set("terms.chain.weight", 1)  # the file's own alpha may stay
+    assert resolve(numbers, SHAPE, "").terms["mrl"].weight == 2
 
 
 def test_every_problem_is_told_at_once(tmp_path):

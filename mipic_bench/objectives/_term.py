@@ -50,6 +50,7 @@ class Term(BaseModel, ABC):
     formula: ClassVar[str]
     source: ClassVar[str]
     version: ClassVar[int] = 1
+    reads_temperature: ClassVar[bool] = True  # where not, a recipe may give it none
 
     weight: Weight = 1.0
     temperature: Positive | None = None

@@ -117,6 +117,7 @@ class TopkCKA(LayerTerm):
     """Top-k CKA self-distillation between each prefix and the full width, at the chosen layers (SIA, second half)."""
 
     version: ClassVar[int] = 2  # 2: the heads' start differs from seed to seed
+    reads_temperature: ClassVar[bool] = False
 
     formula: ClassVar[str] = (
         "sum_l sum_i (1 - CKA(H_l[S_i, :d_i], H_l[S_i, :D])),  S_i = the k_i tokens with the largest q . h_j,  "

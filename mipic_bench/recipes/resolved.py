@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mipic_bench.states import States
 
 
+_OF_ALPHA = ("alpha", "1 - alpha")  # what a term's weight may be instead of a number
+
+
 @dataclass(frozen=True)
 class Resolved:
     """A method on a backbone: numbers only."""
@@ -121,6 +124,7 @@ def resolve(recipe: Recipe, shape: Shape, backbone: str, overrides: Raw | None =
     if resolved.terms and not resolved.layers:
         what = "its terms read no layer of this backbone, so there is nothing to train"
         raise UserError(f"{recipe.method}: terms", what, "give a term more layers or checkpoints, or another term")
+    _check_alpha(recipe, file)
     if file.procedure == "joint":
         return resolved
     alone = {dim: replace(nesting, dims=(dim,)) for dim in nesting.dims}
@@ -157,6 +161,15 @@ def _terms(method: str, file: RecipeFile, nesting: Nesting) -> dict[str, Term]:
     return resolved
 
 
+def _check_alpha(recipe: Recipe, file: RecipeFile) -> None:
+    """Refuse an alpha that changes nothing. In a recipe that uses it, `--set` may put numbers over every weight that does."""
+    given = (*recipe.body.get("terms", {}).values(), *file.terms.values())
+    used = any(isinstance(term, dict) and term.get("weight") in _OF_ALPHA for term in given)
+    if file.alpha is not None and not used:
+        what = f'is {file.alpha:g}, and no term\'s weight is "alpha" or "1 - alpha"'
+        raise UserError(f"{recipe.method}: alpha", what, 'take it out, or give a term the weight "alpha"')
+
+
 def _posthoc(method: str, settings: Raw) -> Transform | None:
     """Return the post-hoc transform of a recipe, if it names one."""
     if not settings:
@@ -179,12 +192,14 @@ def _term(where: str, name: str, settings: Any, alpha: float | None) -> Term:
         raise unknown("term", kind, terms(), where)
     weight = settings.get("weight", 1.0)
     if isinstance(weight, str):
-        if alpha is None or weight not in ("alpha", "1 - alpha"):
+        if alpha is None or weight not in _OF_ALPHA:
             what = f"weight is {weight!r}" + ("" if alpha is not None else " and the recipe has no alpha")
             raise UserError(
                 f"{where}.weight", what, 'give a number, or "alpha" or "1 - alpha" with alpha set in the recipe'
             )
         settings["weight"] = alpha if weight == "alpha" else 1 - alpha
+    if "temperature" in settings and not terms()[kind].reads_temperature:
+        raise UserError(f"{where}.temperature", f"is {settings['temperature']!r}, and {kind} reads none", "take it out")
     return validated(terms()[kind], settings, where)
 
 
