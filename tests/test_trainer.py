@@ -14,7 +14,6 @@ from mipic_bench.errors import UserError
 from mipic_bench.recipes.methods import find
 from mipic_bench.recipes.resolved import resolve
 from mipic_bench.recipes.schema import Training
-from mipic_bench.shapes import Shape
 from mipic_bench.tasks._base import frame_of
 from mipic_bench.training import trainer
 from mipic_bench.training.batches import Batch, Batches
@@ -254,10 +253,12 @@ def test_seeds_have_dropout_of_their_own(monkeypatch):
     assert len(losses) == 2
 
 
-def test_terms_whose_heads_would_start_alike_are_refused(tmp_path):
-    chain = 'term = "chain_info_nce"\nweight = 1\n'
-    text = f'title = "two chains"\nsource = "test"\n[terms.a_chain]\n{chain}[terms.b_chain]\n{chain}'
-    (tmp_path / "twice.toml").write_text(text, encoding="utf-8")
-    recipe = resolve(find([str(tmp_path / "twice.toml")])[0], Shape(4, 64), "")
-    with pytest.raises(UserError, match="the heads of 'a_chain' and 'b_chain' would start alike"):
-        trainer.heads_of(recipe, 0)
+def test_terms_whose_names_seed_alike_start_apart_and_others_as_ever():
+    chain = {"term": "chain_info_nce"}
+    heads = trainer.heads_of(on_tiny(recipe({"chain_short": chain, "chain_long": chain, "chain": chain})), 0)
+    alone = trainer.heads_of(on_tiny(recipe({"chain": chain})), 0)
+    short, long, other, same = (
+        next(one.parameters()) for one in (heads["chain_short"], heads["chain_long"], heads["chain"], alone["chain"])
+    )
+    assert not torch.equal(short, long) and not torch.equal(short, other)
+    assert torch.equal(other, same)

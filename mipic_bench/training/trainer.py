@@ -1,11 +1,13 @@
 """The optimization loop and nothing else: batches in, one weighted sum of terms down, every term logged."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -62,28 +64,25 @@ class Objective(torch.nn.Module):
 
 
 def heads_of(recipe: Resolved, seed: int) -> torch.nn.ModuleDict:
-    """Return what terms train of their own, as it starts.
-
-    Raises:
-        UserError: two terms would start alike.
-    """
+    """Return what terms train of their own, as it starts; no two start alike."""
     made = {name: term.heads(recipe.nesting, head_generator(seed, name)) for name, term in recipe.terms.items()}
     heads = {name: head for name, head in made.items() if head is not None}
-    starts: dict[int, str] = {}
+    starts = Counter(head_generator(seed, name).initial_seed() for name in heads)
     for name in heads:
-        other = starts.setdefault(head_generator(seed, name).initial_seed(), name)
-        if other != name:
-            what = f"the heads of '{other}' and '{name}' would start alike (letters 3 to 6 of a name decide)"
-            raise UserError(f"terms.{name}", what, "give one of them another name")
+        if starts[head_generator(seed, name).initial_seed()] > 1:
+            again = recipe.terms[name].heads(recipe.nesting, head_generator(seed, name, whole=True))
+            heads[name] = cast("torch.nn.Module", again)
     return torch.nn.ModuleDict(heads)
 
 
-def head_generator(seed: int, name: str) -> torch.Generator:
+def head_generator(seed: int, name: str, *, whole: bool = False) -> torch.Generator:
     """Return the generator of one term's heads: its own, so that leaving out a term changes no other term's start.
 
-    Only the low 32 bits of a seed count on the CPU, so that term and seed must meet there.
+    Only the low 32 bits of a seed count on the CPU, so that term and seed must meet there: of a name its letters 3 to 6 (of a
+    shorter one its last four), or a hash of the `whole` name, for terms that are alike in those.
     """
-    return torch.Generator().manual_seed((int.from_bytes(name.encode()[:6], "big") + seed * 0x9E3779B1) % 2**32)
+    own = sha256(name.encode()).digest()[:4] if whole else name.encode()[:6]
+    return torch.Generator().manual_seed((int.from_bytes(own, "big") + seed * 0x9E3779B1) % 2**32)
 
 
 def train(
