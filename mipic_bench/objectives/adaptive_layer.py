@@ -3,16 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._divergence import coordinate_kl
 from mipic_bench.objectives._task import Task, TaskTerm
 from mipic_bench.objectives._term import Nesting
 from mipic_bench.registry import lazy
-from mipic_bench.settings import Weight
+from mipic_bench.settings import Count, Weight
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-Sampled = Literal["all"] | Annotated[int, Field(ge=1)]
+Sampled = Literal["all"] | Count
 Weighting = Literal["uniform", "linear", "log", "inverse"]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mipic_bench.objectives._term import LayerTerm, Nesting, Reduction, linear, over_layers, wide
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Positive
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +97,7 @@ class AttentionKL(LayerTerm):
     direction: Literal["reverse", "forward"] = "reverse"
     detach: bool = False
     lift: bool = True
-    eps: float = 1e-8
+    eps: Positive = 1e-8  # at 0 a token without attention makes the loss NaN
 
     def heads(self, nesting: Nesting, generator: "torch.Generator") -> "torch.nn.Module | None":
         """One P_i of (dim, d_i) without bias per layer and truncated width, side by side: (layer, dim, sum of d_i)."""

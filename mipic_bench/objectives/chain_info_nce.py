@@ -9,6 +9,7 @@ from pydantic import Field
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._term import Nesting, Reduction, Term, linear, wide
 from mipic_bench.registry import lazy
+from mipic_bench.settings import Count
 from mipic_bench.shapes import Shape, default_chain
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
-Checkpoint = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+Checkpoint = tuple[Count, Count]
 ChainRule = Literal["default", "thirds"]
 Steps = Literal["all", "ends", "fixed-dim", "fixed-layer"]
 

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._divergence import coordinate_kl
 from mipic_bench.objectives._task import Task, TaskTerm
 from mipic_bench.objectives._term import Nesting, wide
 from mipic_bench.registry import lazy
-from mipic_bench.settings import Positive
+from mipic_bench.settings import Count, Positive
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +96,7 @@ class ESE(TaskTerm):
     source: ClassVar[str] = "ESE, arXiv 2402.14776 v2 (ICLR 2025); SeanLee97/AnglE, AngleESETrainer"
 
     # k; by default the widest trained width of at most a sixth of the full one: 128 at 768 and 1024, as in the authors' README
-    dim: Literal["default"] | Annotated[int, Field(ge=1)] = "default"
+    dim: Literal["default"] | Count = "default"
     kl_temperature: Positive = 1.0
     express: bool = True
     compress: bool = True

@@ -1,15 +1,13 @@
 """The task loss at every nested width: MRL, and the ground everything else is built on."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mipic_bench.errors import UserError
 from mipic_bench.objectives._task import TaskTerm, nested_info_nce
 from mipic_bench.objectives._term import Nesting, Reduction
 from mipic_bench.registry import lazy
-from mipic_bench.settings import Weight
+from mipic_bench.settings import Count, Weight
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +32,7 @@ class NestedInfoNCE(TaskTerm):
 
     reduction: Reduction = "sum"
     dim_weights: Literal["uniform", "log", "width", "full"] | tuple[Weight, ...] = "uniform"
-    sampled_dims: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    sampled_dims: Literal["all"] | Count = "all"
 
     def resolved(self, nesting: Nesting) -> "NestedInfoNCE":
         """See `Term.resolved`: one weight per width."""

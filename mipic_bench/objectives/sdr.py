@@ -10,7 +10,7 @@ from mipic_bench.errors import UserError
 from mipic_bench.objectives._task import nested_cosines
 from mipic_bench.objectives._term import Nesting, Term
 from mipic_bench.registry import lazy
-from mipic_bench.settings import Positive, Weight
+from mipic_bench.settings import Positive, Weight, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ class SDR(Term):
     teacher_temperature: Positive | None = None
     learn_temperatures: bool = True
     divergence: Divergence = "forward"
-    queue: Annotated[int, Field(ge=0)] = 4096  # past rows that serve as candidates
+    queue: Annotated[Whole, Field(ge=0)] = 4096  # past rows that serve as candidates
 
     @property
     def needs_teacher(self) -> bool:

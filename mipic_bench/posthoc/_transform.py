@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from mipic_bench.registry import leaves
+from mipic_bench.settings import Several
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +79,7 @@ class Transform(BaseModel, ABC):
     version: ClassVar[int] = 1
     random: ClassVar[bool] = True  # whether another seed gives another fit; a method of nothing else then has seeds
 
-    texts: Annotated[int, Field(ge=2)] = (
-        20_000  # at most so many training texts (of pairs, anchors) are fitted on, drawn at random
-    )
+    texts: Several = 20_000  # at most so many training texts (of pairs, anchors) are fitted on, drawn at random
 
     @abstractmethod
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> Fitted:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mipic_bench.errors import UserError, raise_all, unknown
-from mipic_bench.settings import Count, Positive, Several, Share
+from mipic_bench.settings import Count, Positive, Several, Share, Weight, Whole
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
@@ -26,13 +26,13 @@ class Training(BaseModel):
     batch_size: Several = 16
     learning_rate: Positive = 2e-5
     head_rate_factor: Positive = 2.0  # repository: the alignment module learns at twice the encoder's rate
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Weight = 0.01
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: Share = 0.1  # repository
-    min_learning_rate: Annotated[float, Field(ge=0)] = 2e-6  # repository
+    min_learning_rate: Weight = 2e-6  # repository
     clip: Clip = 1.0  # repository, for MIPIC only; here for every method
     accumulation: Count = 1
-    max_length: Annotated[int, Field(ge=4)] = 256
+    max_length: Annotated[Whole, Field(ge=4)] = 256
     pooling: Literal["cls", "mean", "last"] | None = None  # None: the backbone's own
     lora: Count | None = None  # rank of low-rank adapters; None: every weight is trained
     recompute: bool = False  # blocks run again in the backward pass: less memory, more time, the same numbers
