@@ -18,6 +18,8 @@ from mipic_bench.evaluators.sts import Sts
 from mipic_bench.paths import shipped
 from mipic_bench.planning import estimate
 from mipic_bench.planning.changes import count, difference
+from mipic_bench.planning.plan import plan
+from mipic_bench.planning.request import Inputs
 from mipic_bench.recipes.methods import find
 from mipic_bench.results import failures
 from mipic_bench.results import folder as results
@@ -237,6 +239,17 @@ def test_a_method_may_have_a_learning_rate_of_its_own(asked):
     request = replace(asked, methods=tuple(find(["mrl", "full"])), rates={"": 1e-4, "mrl": 3e-4})
     rates = {cell.recipe.method: cell.recipe.training.learning_rate for cell in planned(request)}
     assert rates == {"full": 1e-4, "mrl": 3e-4}
+
+
+def test_a_rate_that_its_schedule_cannot_lower_is_told(asked):
+    def told(**training):
+        own = replace(asked, training={**asked.training, "learning_rate": 1e-6, **training})
+        inputs = Inputs(own)
+        return [note for note in inputs.notes(plan(own, inputs)) if "schedule is flat" in note]
+
+    [note] = told()
+    assert "learning_rate 1e-06 is not above training.min_learning_rate 2e-06" in note
+    assert told(min_learning_rate=0.0) == told(schedule="constant") == []
 
 
 def test_precisions_that_a_family_does_not_know_are_no_missing_budgets(asked):

@@ -234,7 +234,9 @@ class Inputs:
         return official.PROTOCOL if isinstance(fold, official.OfficialFold) else self.protocol
 
     def notes(self, cells: Sequence[Cell]) -> list[str]:
-        """Return what to know of the data of some cells: what was inferred, cut, left out, is short, or has no such precision."""
+        """Return what to know of some cells: of their data what was inferred, cut, left out, is short, or has no such precision; of
+        their training a rate that does not fall.
+        """
         notes: list[str] = []
         for fold in self.folds.values():
             notes += [*fold.data.notes, *fold.notes, *official.scorer(fold).lacking(fold, self.request.stored)]
@@ -246,6 +248,7 @@ class Inputs:
                     notes.append(
                         f"corpus {corpus.name} has {len(corpus)} rows: batches of {len(corpus)} instead of {batch}"
                     )
+                notes += _flat_schedule(cell.recipe)
         return list(dict.fromkeys(notes))
 
     def _scored_too(self, corpus: Corpus) -> Iterator[str]:
@@ -253,6 +256,16 @@ class Inputs:
         fold = self.folds.get(corpus.name)
         if fold is not None and (leak := leakage.leakage(corpus, fold)).leaked_rows:
             yield f"corpus {corpus.name} is scored as a task too: {leak.sentence()}"
+
+
+def _flat_schedule(recipe: Resolved) -> Iterator[str]:
+    """Say that a rate stays where it starts, because it starts at or below the one that the schedule ends at."""
+    own = recipe.training
+    if recipe.trains and own.schedule != "constant" and own.learning_rate <= own.min_learning_rate:
+        yield (
+            f"training.learning_rate {own.learning_rate:g} is not above training.min_learning_rate {own.min_learning_rate:g}: the "
+            f"{own.schedule} schedule is flat; lower training.min_learning_rate for one that falls"
+        )
 
 
 def check(request: Request) -> None:
