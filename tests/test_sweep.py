@@ -214,6 +214,28 @@ def test_a_stop_during_training_leaves_a_checkpoint_and_no_failure(asked, monkey
     assert swept(replace(asked, seeds=(0, 1))).exit_code == 0
 
 
+@pytest.mark.parametrize("method", ["pretrained", "mrl"])
+def test_a_stop_during_scoring_keeps_the_tasks_that_are_scored(asked, tmp_path, monkeypatch, method):
+    both = replace(asked, methods=tuple(find([method])), tasks=("likeness", "kinds"))
+    other = replace(both, results=tmp_path / "uninterrupted")
+    swept(other)
+    score, scored = run._score, []
+
+    def then_stop(cell, *rest):
+        for item in score(cell, *rest):
+            scored.append(item.fold.data.name)
+            signal.raise_signal(signal.SIGINT)
+            yield item
+
+    monkeypatch.setattr(run, "_score", then_stop)
+    assert (swept(both).counts, scored) == ({"not finished": 1}, ["likeness"])
+    [cell] = planned(both)
+    assert (cell.status, cell.tasks) == ("pending", ("kinds",))
+    assert swept(both).counts == {"done": 1}  # stopped after the last task: nothing is missing
+    assert (planned(both)[0].status, scored) == ("done", ["likeness", "kinds"])
+    assert files(both.results) == files(other.results)
+
+
 def test_the_second_signal_ends_the_process_at_once(monkeypatch):
     ended = []
     monkeypatch.setattr(stopping.os, "kill", lambda pid, number: ended.append((pid, number)))

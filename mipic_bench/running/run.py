@@ -20,7 +20,7 @@ from mipic_bench.running import encoded
 from mipic_bench.running.encoded import Encoded
 from mipic_bench.running.progress import Reporter
 from mipic_bench.running.record import Scored, joined, record_of, together
-from mipic_bench.running.stopping import STOP
+from mipic_bench.running.stopping import STOP, Stopped
 from mipic_bench.tasks import Fold
 from mipic_bench.training import checkpoint, memory, trainer
 from mipic_bench.training.accelerating import accelerator, logged
@@ -41,12 +41,14 @@ class Finished:
         rows: the new rows.
         record: the provenance, as if there had been no earlier run.
         error: why a task could not be scored; the others were.
+        stopped: whether the user wanted to stop before all tasks were scored; those that were are here.
     """
 
     run: str
     rows: pd.DataFrame
     record: dict[str, Any]
     error: ScoringError | None = None
+    stopped: bool = False
 
 
 def run_cell(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) -> pd.DataFrame:
@@ -58,9 +60,12 @@ def run_cell(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) -
     Raises:
         UserError, trainer.TrainingError: see `compute`; nothing is written then.
         ScoringError: a task could not be scored; the others are written.
+        stopping.Stopped: the user wants to stop; the tasks that were scored are written.
     """
     finished = compute(cell, request, inputs, reporter)
     rows = write(finished, request.results)
+    if finished.stopped:
+        raise Stopped  # the next call tries all that is missing, also what could not be scored
     if finished.error:
         raise finished.error
     for part in cell.parts:
@@ -74,7 +79,7 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     Raises:
         UserError: what the cell was planned on changed since; see also `trainer.train`.
         trainer.TrainingError: see `trainer.train`.
-        stopping.Stopped: the user wants to stop.
+        stopping.Stopped: the user wants to stop, and no task is scored yet.
     """
     folds = [inputs.folds[name] for name in cell.tasks]
     parts = [read_part(part, folds, request, inputs, reporter) for part in cell.parts]
@@ -82,6 +87,9 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     errors: list[ScoringError] = []
     read = [one for part in parts for one in part.encoded]
     scored = list(_score(cell, folds, read, request, reporter, errors))
+    stopped = len(scored) + len(errors) < len(folds)
+    if stopped and not scored:
+        raise Stopped
     rows = pd.DataFrame(
         [row for item in scored for row in _rows(cell, item, inputs.protocol_of(item.fold))],
         columns=list(results.COLUMNS),
@@ -89,7 +97,7 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     training = together([part.training for part in parts], [part.cell.width for part in parts])
     record = record_of(cell, parts[0].backbone, training, scored, request, inputs)
     record["scoring_seconds"] = perf_counter() - start + sum(part.seconds for part in parts)
-    return Finished(cell.run, rows, record, errors[0] if errors else None)
+    return Finished(cell.run, rows, record, errors[0] if errors else None, stopped)
 
 
 @dataclass(frozen=True)
@@ -211,9 +219,11 @@ def _score(
     reporter: Reporter,
     errors: list[ScoringError],
 ) -> Iterator[Scored]:
-    """Score every task; one that cannot be scored goes to `errors`, and the others are scored all the same."""
+    """Score every task, or those before the user wants to stop; one that cannot be scored goes to `errors`."""
     with reporter.bar(f"score {cell.recipe.method}") as update:
         for done, fold in enumerate(folds, start=1):
+            if STOP.requested():
+                return
             start = perf_counter()
             scorer = official.scorer(fold)
             try:
@@ -232,7 +242,6 @@ def _score(
             told = tuple(dict.fromkeys([*notes, *request.prompts.notes(fold)]))
             yield Scored(fold, scores, perf_counter() - start, told)
             update(done, len(folds), fold.data.name)
-            STOP.check()
 
 
 def _rows(cell: Cell, item: Scored, protocol: str) -> Iterator[dict[str, Any]]:
