@@ -15,6 +15,7 @@ import pandas as pd
 
 from mipic_bench.analysis.tables import Table
 from mipic_bench.errors import UserError
+from mipic_bench.paths import expanded
 from mipic_bench.planning.parsing import words
 from mipic_bench.running.outcome import FailedCellsError, swept
 
@@ -101,9 +102,9 @@ def run(
         corpora=words(corpus),
         named=words(tasks),
         suites=words(suite),
-        data=None if data is None else Path(data),
+        data=None if data is None else expanded(data),
         seeds=check_seeds(seeds),
-        results=Path(results),
+        results=expanded(results),
         **sorted_options(options, RUNNING, signature(run).parameters),
     )
     inputs = Inputs(request)
@@ -159,8 +160,8 @@ def evaluate(
     asked = {
         "named": words(tasks),
         "suites": words(suite),
-        "data": None if data is None else Path(data),
-        "results": Path(results),
+        "data": None if data is None else expanded(data),
+        "results": expanded(results),
         **sorted_options(options, SCORING, signature(evaluate).parameters),
     }
     about = {"name": name, "prompt": prompt, "query_prompt": query_prompt, "pooling": pooling}
@@ -187,9 +188,9 @@ def load_results(results: Folder = "results") -> pd.DataFrame:
     """
     from mipic_bench.results.folder import read, warned
 
-    if not Path(results).is_dir():
+    if not expanded(results).is_dir():
         raise UserError("results", f"there is no folder {results}", "name the folder that --results named")
-    store = warned(read(Path(results)))
+    store = warned(read(expanded(results)))
     rows = store.rows()
     created = {run: str(record.get("created", "")) for run, record in store.provenance().items()}
     rows.attrs["created"] = created  # `tables` shows the newer of two runs of a cell
@@ -239,12 +240,12 @@ def report(
     from mipic_bench.reporting import build
     from mipic_bench.results.folder import read_finished, warned
 
-    folder = Path(results)
+    folder = expanded(results)
     store = warned(read_finished(folder))
     return build(
         store.rows(),
         store.provenance(),
-        Path(out),
+        expanded(out),
         reference=reference,
         highlight=highlight,
         baselines=published.load(words(baselines)) if baselines else None,
@@ -287,7 +288,7 @@ def compare(
     from mipic_bench.analysis.compare import compare as join
     from mipic_bench.results.folder import read_finished, warned
 
-    store = warned(read_finished(Path(results)))
+    store = warned(read_finished(expanded(results)))
     return join(
         store.rows(),
         published.load(words(baselines)) if baselines else published.load(),
@@ -336,8 +337,8 @@ def export(
     """
     from mipic_bench.models.export import export as write
 
-    place = None if data is None else Path(data)
-    return write(Path(results), run, layer, dim, Path(out), backbone=backbone, data=place, offline=offline)
+    place = None if data is None else expanded(data)
+    return write(expanded(results), run, layer, dim, expanded(out), backbone=backbone, data=place, offline=offline)
 
 
 def profile(
@@ -393,14 +394,14 @@ def profile(
         precisions=tuple(words(precisions)),
         index_size=index_size,
         corpus=corpus,
-        data=None if data is None else Path(data),
+        data=None if data is None else expanded(data),
         max_length=max_length,
         device=device,
         dtype=dtype,
         offline=offline,
     )
     found = measure(backbone, settings)
-    _, replaced = costs.write(found, Path(results))
+    _, replaced = costs.write(found, expanded(results))
     if replaced:
         warnings.warn(f"{backbone}: {replaced}", stacklevel=2)
     return found

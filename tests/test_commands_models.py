@@ -5,7 +5,9 @@ import sys
 
 import pandas as pd
 import pytest
+from task_files import write_sts
 
+import mipic_bench as mb
 from mipic_bench.cli import main
 from mipic_bench.commands import config
 from mipic_bench.planning import asking
@@ -122,6 +124,23 @@ def test_of_paths_in_a_study_file_the_last_part_is_kept(tmp_path, monkeypatch):
     (tmp_path / "study.toml").write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in said.items()))
     told = {**said, "corpus": "a.csv,toy", "method": ["x.toml", "mrl"]}
     assert config.copied(tmp_path / "study.toml") == told
+
+
+def test_paths_at_home_are_found_whoever_wrote_them(command, tmp_path, monkeypatch):
+    """No shell expands the `~` of a study file, of quoted words, or of Python."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_sts(tmp_path / "home" / "d" / "mine" / "test.csv", [0, 2, 5])
+    words = tmp_path / "home" / "words.csv"
+    words.write_text("text\n" + "\n".join(f"word {n}" for n in range(8)))
+    study = {"results": "~/there", "data": "~/d", "task": ["mine", "~/d/mine"], "corpus": "~/words.csv"}
+    (tmp_path / "study.toml").write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in study.items()))
+    asked = ("--backbone", "tiny", "--dims", 8, "--layers", 2, "--max-steps", 1, "--quiet")
+    code, _, err = command("run", "--config", "study.toml", "-m", "mrl", *asked)
+    assert code == 0, err
+    assert command("report", "--results=~/there", "--out=~/report")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "study.toml"]
+    assert (tmp_path / "home" / "report" / "index.html").is_file()
+    assert set(mb.load_results("~/there")["task"]) == {"mine"}
 
 
 @pytest.mark.parametrize(

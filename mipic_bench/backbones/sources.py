@@ -8,6 +8,7 @@ from pathlib import Path
 from mipic_bench.backbones import table
 from mipic_bench.backbones.table import Entry
 from mipic_bench.errors import UserError, unknown
+from mipic_bench.paths import expanded
 
 _WANTED = (  # the files of a hub repository that are read; weights in other formats are not downloaded
     "config.json",
@@ -57,7 +58,7 @@ def locate(name: str, offline: bool = False) -> Located:
     Raises:
         UserError: nothing of that name is known, or the hub cannot be reached.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if name not in ENTRIES and folder.is_dir():
         folder = Path(os.path.abspath(folder))  # as the user wrote it: a link keeps its own name
         return Located("__".join(folder.parts[1:][-2:]), folder, f"local:{folder.name}", None)

@@ -27,6 +27,7 @@ from mipic_bench.commands.options import (
     TaskOption,
     VerifyOption,
     Words,
+    at_home,
 )
 from mipic_bench.commands.output import console, print_json
 from mipic_bench.errors import UserError
@@ -47,7 +48,7 @@ def export(
     run: Annotated[str, typer.Argument(help="Run, or the beginning of exactly one run's name.")],
     layer: Annotated[int, typer.Option("--layer", help="Transformer blocks to keep.")],
     dim: Annotated[int, typer.Option("--dim", help="Width to keep.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; it must be new or empty.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; it must be new or empty.", callback=at_home)],
     backbone: Annotated[
         str | None, typer.Option("--backbone", help="Where an untrained run's backbone is, if it was a local folder.")
     ] = None,

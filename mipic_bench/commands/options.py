@@ -6,9 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from mipic_bench.commands import config
+from mipic_bench.paths import expanded
 
 SELECT, SCORE, TRAIN, MACHINE = "What to run", "What to score", "How to train", "Machine and files"
 Words = list[str] | None
+
+
+def at_home(path: Path | None) -> Path | None:
+    """Expand `~` in the path that an option was given: no shell does it in `--results=~/x`, in quotes or in a study file."""
+    return None if path is None else expanded(path)
+
 
 MethodOption = Annotated[
     list[str],
@@ -30,7 +37,13 @@ SuiteOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", envvar="MIPIC_BENCH_DATA", help="Folder of local datasets.", rich_help_panel=SCORE),
+    typer.Option(
+        "--data",
+        envvar="MIPIC_BENCH_DATA",
+        help="Folder of local datasets.",
+        callback=at_home,
+        rich_help_panel=SCORE,
+    ),
 ]
 SplitOption = Annotated[Literal["test", "dev"], typer.Option("--split", help="Split to score.", rich_help_panel=SCORE)]
 ProtocolOption = Annotated[
@@ -123,7 +136,13 @@ DiagnosticsOption = Annotated[
 ]
 ResultsOption = Annotated[
     Path,
-    typer.Option("--results", envvar="MIPIC_BENCH_RESULTS", help="Folder of runs.", rich_help_panel=MACHINE),
+    typer.Option(
+        "--results",
+        envvar="MIPIC_BENCH_RESULTS",
+        help="Folder of runs.",
+        callback=at_home,
+        rich_help_panel=MACHINE,
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results alone.", rich_help_panel=MACHINE)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=MACHINE)]

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from mipic_bench.commands.options import JsonOption, ResultsOption, Words
+from mipic_bench.commands.options import JsonOption, ResultsOption, Words, at_home
 from mipic_bench.commands.output import console, print_json, tell
 from mipic_bench.planning.parsing import numbers, pair, pieces
 
 
 def report(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the report.")] = Path("reports/report"),
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report.", callback=at_home)] = Path(
+        "reports/report"
+    ),
     reference: Annotated[
         str | None, typer.Option("--reference", help="Method that differences are taken from.")
     ] = None,
@@ -50,7 +52,7 @@ def report(
 
 
 def compare(
-    out: Annotated[Path, typer.Option("--out", help="CSV to write.")],
+    out: Annotated[Path, typer.Option("--out", help="CSV to write.", callback=at_home)],
     baselines: Annotated[
         Words, typer.Option("--baselines", help="CSVs of published numbers (globs too). Default: the shipped ones.")
     ] = None,

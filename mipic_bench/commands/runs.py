@@ -44,6 +44,7 @@ from mipic_bench.commands.options import (
     TaskOption,
     TrackOption,
     VerifyOption,
+    at_home,
 )
 from mipic_bench.commands.output import console, print_json
 from mipic_bench.planning.parsing import cluster as cluster_address
@@ -162,7 +163,7 @@ def plan(**options: Any) -> None:
 
 def merge(
     sources: Annotated[list[Path], typer.Argument(help="Results folders to join.")],
-    out: Annotated[Path, typer.Option("--out", help="Results folder to write.")],
+    out: Annotated[Path, typer.Option("--out", help="Results folder to write.", callback=at_home)],
     pack: Annotated[bool, typer.Option("--pack", help="Pack all runs into one Parquet file.")] = False,
 ) -> None:
     """Join the results of several machines, refusing conflicts; may pack them into one file that every verb reads.

@@ -20,6 +20,7 @@ from mipic_bench import registry
 from mipic_bench.corpora._base import KINDS, Corpus, HubCorpus, infer, read_corpus
 from mipic_bench.data import datafiles, toy
 from mipic_bench.errors import UserError, unknown
+from mipic_bench.paths import expanded
 from mipic_bench.tasks import local
 from mipic_bench.tasks._base import frame_of
 from mipic_bench.tasks.hub import fetch
@@ -67,7 +68,7 @@ def load(name: str, data: Path | None = None) -> Corpus:
 
 def _places(name: str, data: Path | None) -> Iterator[Path]:
     """Yield where a path may lead to: as it is, inside `data`, and there to a file by its name without its ending."""
-    yield Path(name)
+    yield expanded(name)
     if data is not None and ".." not in Path(name).parts:
         yield from (data / f"{name}{ending}" for ending in ("", *datafiles.FORMATS))
 

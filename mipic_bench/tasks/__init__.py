@@ -13,6 +13,7 @@ from pathlib import Path
 from mipic_bench import registry
 from mipic_bench.data import toy
 from mipic_bench.errors import UserError, unknown
+from mipic_bench.paths import expanded
 from mipic_bench.tasks import generated, hub, local
 from mipic_bench.tasks._base import SPLITS, Fold, Task, TaskData
 from mipic_bench.tasks._folds import fold
@@ -146,7 +147,7 @@ def _path(name: str, data: Path | None) -> Path | None:
     """Return the folder or file that a path names, if it holds a task's files; relative to here, else to `data`."""
     if name in ("", ".", ".."):
         return None
-    for place in [Path(name), *([data / name] if data is not None and _is_inside(name) else [])]:
+    for place in [expanded(name), *([data / name] if data is not None and _is_inside(name) else [])]:
         if place.is_file() or (place.is_dir() and (local.is_retrieval(place) or local.split_files(place))):
             return place
     return None
