@@ -277,6 +277,19 @@ def test_a_precision_that_a_task_cannot_have_is_told_and_an_empty_run_can_be_rep
     assert "odd: binary+rescore is a way of searching, so sts has no such rows" in err
 
 
+def test_scores_that_are_undefined_are_told(command, tmp_path):
+    sts_folder(tmp_path / "data" / "odd")
+    (tmp_path / "data" / "equal").mkdir()
+    (tmp_path / "data" / "equal" / "test.csv").write_text("sentence1,sentence2,score\na,b,1\na,b,2\na,b,3\n")
+    asked = ("--data", "data", "--dims", "8,16", "--layers", "1,4")
+    for more in ((), ("--json",)):
+        code, _, err = command("evaluate", "tiny", *asked, *more)
+        assert code == 0 and err.count("undefined at") == 1
+        assert "task equal: spearman is undefined at 4 of 4 budgets (zero or non-finite vectors, or scores" in err
+    with pytest.warns(UserWarning, match="task equal: spearman is undefined at 1 of 1 budget "):
+        mb.evaluate("tiny", data="data", dims=[8], layers=[1])
+
+
 def test_without_float32_the_tables_are_of_what_there_is(command):
     code, out, _ = command("evaluate", "tiny", "--task", "toy-pair", "--dims", "16", "--precision", "binary")
     assert code == 0 and "pair · pretrained · tiny, without training · binary" in " ".join(out.split())

@@ -222,18 +222,20 @@ def _asked(options: dict[str, Any]) -> "tuple[Request, Inputs, Reporter]":
 
 
 def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_json: bool, draw: bool) -> None:
-    """Print what was asked for: its rows as JSON, or tables and where rows and plots are."""
-    from mipic_bench.running.outcome import rows_of
+    """Print what was asked for: its rows as JSON, or tables and where rows and plots are; on stderr which scores are undefined."""
+    from mipic_bench.running.outcome import rows_of, undefined
 
+    rows = rows_of(cells, request, inputs)
+    for note in undefined(rows):
+        typer.echo(note, err=True)
     if as_json:
-        print_json(rows_of(cells, request, inputs))
+        print_json(rows)
         return
     from mipic_bench.analysis.quality import View
     from mipic_bench.analysis.tables import budget_tables, terminal
     from mipic_bench.figures import draw_all
     from mipic_bench.results.folder import read
 
-    rows = rows_of(cells, request, inputs)
     if rows.empty:
         console().print("no rows: nothing could be scored at what was asked for")
         for cell in cells:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mipic_bench.families import MAIN_METRIC
+from mipic_bench.running.progress import Reporter, counted
+
 if TYPE_CHECKING:
     from mipic_bench.planning.request import Cell, Inputs, Request
 
@@ -37,9 +40,19 @@ def rows_of(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs") -> pd
     return rows[kept & pd.Series(inside, index=rows.index, dtype=bool)].reset_index(drop=True)
 
 
+def undefined(rows: pd.DataFrame) -> list[str]:
+    """Return a sentence for each task whose main metric has no value at some budgets: tables and figures pass over those."""
+    main = rows[(rows["metric"] == rows["family"].map(MAIN_METRIC)).to_numpy(dtype=bool)]
+    told = []
+    for (task, metric), own in main.groupby(["task", "metric"], sort=False):
+        if count := int(own["value"].isna().sum()):
+            why = "zero or non-finite vectors, or scores that are all equal"
+            told.append(f"task {task}: {metric} is undefined at {count} of {counted(len(own), 'budget')} ({why})")
+    return told
+
+
 def swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: bool) -> pd.DataFrame:
-    """Run what is not done and return the rows of what was asked for; warn of cells that cannot be run."""
-    from mipic_bench.running.progress import Reporter
+    """Run what is not done and return the rows of what was asked for; warn of cells that cannot be run, and of undefined scores."""
     from mipic_bench.running.sweep import sweep
 
     reporter = Reporter(quiet=quiet)
@@ -52,6 +65,8 @@ def swept(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", quiet: 
         if cell.status == "skipped":
             warnings.warn(f"{cell.run}: skipped, {cell.reason}", stacklevel=3)
     rows = rows_of(cells, request, inputs)
+    for note in undefined(rows):
+        warnings.warn(note, stacklevel=3)
     if summary.failed:
         told = "\n".join(f"{outcome.run}: {outcome.reason}" for outcome in summary.failed)
         raise FailedCellsError(f"{len(summary.failed)} of {len(cells)} cells failed:\n{told}", rows)
