@@ -1,6 +1,7 @@
 """Errors that are the user's to mend, told in three parts: where, what, and what to do."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,6 +43,17 @@ class UserErrors(UserError):  # noqa: N818 - several of them
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+@contextmanager
+def readable(where: str) -> Iterator[None]:
+    """Tell of a file or folder that the system does not let us read as of a mistake of the user's."""
+    try:
+        yield
+    except OSError as error:
+        which = "" if str(error.filename or where) == where else f" ({error.filename})"
+        what = f"cannot be read: {error.strerror or error}{which}"
+        raise UserError(where, what, "give yourself the right to read it, or name another") from error
 
 
 _MOST = 30  # names that an error lists

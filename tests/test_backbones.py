@@ -1,5 +1,6 @@
 """Finding, checking and loading backbones: the table, folders, the hub's cache, and what is refused."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import torch
 
 from mipic_bench import backbones
 from mipic_bench.backbones import digests, sources, table, tiny
+from mipic_bench.backbones.cards import card
 from mipic_bench.backbones.loading import load
 from mipic_bench.backbones.sources import locate
 from mipic_bench.errors import UserError
@@ -336,6 +338,20 @@ def test_an_index_that_is_broken_or_names_shards_that_are_not_there_is_told(fold
         refused(folder, "index.json is not an index of weights")
     index.write_text('{"weight_map": {"a": "model.safetensors"}}')
     assert digests.weight_files(folder) == [folder / "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_file_that_cannot_be_read_is_told(folder, monkeypatch, name):
+    opened = io.open
+
+    def refused(path, *rest, **more):
+        if Path(str(path)).name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(io, "open", refused)  # root may read everything
+    with pytest.raises(UserError, match="cannot be read: Permission denied"):
+        card(str(folder), verify=True)
 
 
 def test_weights_that_do_not_fit_the_model_are_refused(folder):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from task_files import write_beir, write_classes, write_csv, write_objects, write_pairs, write_sts
 
-from mipic_bench import tasks
+from mipic_bench import corpora, tasks
+from mipic_bench.commands.listing import check_all
 from mipic_bench.errors import UserError
 
 
@@ -63,6 +64,23 @@ def test_an_unknown_task_has_its_close_names(tmp_path):
 
 def test_a_missing_data_folder_is_told(tmp_path):
     fails("stsb", tmp_path / "none", "--data", "no such folder")
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over_unless_it_is_asked_for(tmp_path, monkeypatch):
+    write_sts(tmp_path / "reviews" / "test.csv", [0, 2, 5])
+    (tmp_path / "lost+found").mkdir()
+    iterdir = Path.iterdir
+
+    def refused(self):
+        if self.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # root may read everything
+    assert tasks.every(tmp_path) == ["reviews"]
+    assert corpora.found(tmp_path) == {}
+    assert "lost+found (cannot be read: Permission denied)" in str(check_all([], tmp_path))
+    fails("lost+found", tmp_path, "lost+found: cannot be read: Permission denied")
 
 
 def test_a_local_folder_serves_a_registry_name(tmp_path):

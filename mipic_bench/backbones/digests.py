@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mipic_bench.errors import UserError, listed
+from mipic_bench.errors import UserError, listed, readable
 
 _VOCABULARIES = (
     "tokenizer.json",
@@ -78,10 +78,12 @@ def weights_digest(folder: Path, verify: bool = False, where: str = "backbone") 
     It does not depend on how the tensors are spread over files, nor on a file's metadata. It is remembered by path, size
     and time of change; `verify` computes it anew all the same.
     """
-    files = weight_files(folder, where)
     total = hashlib.sha256()
     read = partial(_tensor_lines, where=where)
-    for line in sorted(line for path in files for line in remembered("content", path, read, verify)):
+    with readable(where):
+        files = weight_files(folder, where)
+        lines = sorted(line for path in files for line in remembered("content", path, read, verify))
+    for line in lines:
         total.update(line.encode())
     return total.hexdigest()
 
@@ -127,7 +129,8 @@ def tokenizer_digest(folder: Path, where: str = "backbone", lowercase: bool = Fa
             f"the folder holds no tokenizer, none of {', '.join(_VOCABULARIES)}",
             "save the tokenizer beside the model: tokenizer.save_pretrained(FOLDER)",
         )
-    lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in present]
+    with readable(where):
+        lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in present]
     return hashlib.sha256("".join([*lines, *(["lowercased\n"] if lowercase else [])]).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mipic_bench.backbones.readout import FLAGS, MODES, POOLINGS
-from mipic_bench.errors import UserError
+from mipic_bench.errors import UserError, readable
 
 _POOLING = {told: pooling for names in (MODES, FLAGS) for pooling, told in names.items()}
 _FETCH = "download it again, or save the model again"
@@ -123,12 +123,13 @@ def _json(path: Path, default: Any) -> Any:
     """Return what a file holds, of the default's kind; the default when there is no such file.
 
     Raises:
-        UserError: it is not JSON, or of another kind.
+        UserError: it is not JSON, or of another kind; it cannot be read.
     """
-    if not path.is_file():
-        return default
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with readable(str(path)):
+            if not path.is_file():
+                return default
+            found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON or of UTF-8; both tell the position
         raise UserError(str(path), f"not JSON: {error}", _FETCH) from None
     if not isinstance(found, type(default)):

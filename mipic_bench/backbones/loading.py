@@ -15,7 +15,7 @@ from mipic_bench.backbones.model import Backbone, shorten
 from mipic_bench.backbones.probing import probe
 from mipic_bench.backbones.readout import LAYER_READOUTS, POOLINGS, Readout
 from mipic_bench.backbones.sources import ENTRIES, Located, locate
-from mipic_bench.errors import UserError, unknown
+from mipic_bench.errors import UserError, readable, unknown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -120,7 +120,8 @@ def check_file(located: Located, files: Folder, verify: bool = False) -> None:
     if located.entry is None or not located.entry.sha256:
         return
     for path in digests.weight_files(files.transformer):
-        found = digests.file_digest(path, verify)
+        with readable(f"backbone {located.name}"):
+            found = digests.file_digest(path, verify)
         if found != located.entry.sha256:
             raise UserError(
                 f"backbone {located.name}",

@@ -59,7 +59,7 @@ def locate(name: str, offline: bool = False) -> Located:
         UserError: nothing of that name is known, or the hub cannot be reached.
     """
     folder = expanded(name)
-    if name not in ENTRIES and folder.is_dir():
+    if name not in ENTRIES and os.path.isdir(folder):
         folder = Path(os.path.abspath(folder))  # as the user wrote it: a link keeps its own name
         return Located("__".join(folder.parts[1:][-2:]), folder, f"local:{folder.name}", None)
     hub_id, _, revision = name.partition("@")

@@ -230,13 +230,19 @@ def check_all(recipes: Sequence[Path], data: Path | None) -> Text:
     raise_all(list({str(problem): problem for problem in problems}.values()))
     text = Text("all well: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
     read_too = {*tasks.found(data), *corpora.found(data)}
-    others = sorted(path for path in data.iterdir() if path.is_dir()) if data else []
-    for path in others:
-        if path.name not in read_too and not path.name.startswith("."):
-            held = sorted(file.name for file in path.iterdir())
-            text.append(f"\nneither a task nor a corpus: {path.name} (holds {', '.join(held[:5]) or 'nothing'}")
-            text.append(", ...)" if len(held) > 5 else ")")
+    for path in tasks.folders(data) if data else ():
+        if path.name not in read_too:
+            text.append(f"\nneither a task nor a corpus: {path.name} ({_held(path)})")
     return text
+
+
+def _held(folder: Path) -> str:
+    """Say what a folder holds that is no dataset."""
+    try:
+        held = sorted(file.name for file in folder.iterdir())
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return f"holds {', '.join(held[:5]) or 'nothing'}{', ...' if len(held) > 5 else ''}"
 
 
 def _check_recipe(path: Path) -> None:

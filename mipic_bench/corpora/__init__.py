@@ -11,6 +11,7 @@ A corpus of one's own needs no code: a folder with a `train` file (or `all`) und
 hub, write one uppercase `HubCorpus` constant in a module of this folder.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -59,7 +60,7 @@ def load(name: str, data: Path | None = None) -> Corpus:
     if name.startswith(HUB_PREFIX):
         return _from_hub(_any_of_the_hub(name))
     for place in _places(name, data):
-        if place.is_file() or (place.is_dir() and _is_path(name) and local.split_files(place)):
+        if os.path.isfile(place) or (os.path.isdir(place) and _is_path(name) and local.split_files(place)):
             return _local(place, local.shown(place))
     if _is_path(name) or Path(name).suffix in datafiles.FORMATS:
         raise UserError("--corpus", f"there is no file or folder of training text '{name}'", "mend the path")
@@ -81,7 +82,7 @@ def known(data: Path | None = None) -> dict[str, str]:
 def found(data: Path | None) -> dict[str, str]:
     """Return corpus name -> kind for the folders of `data` alone, in name order."""
     names = {}
-    for folder in sorted(data.iterdir()) if data is not None and data.is_dir() else ():
+    for folder in local.folders(data) if data is not None else ():
         file = _train_file(folder)
         told = infer(_header(folder, file)) if file is not None else None
         if told is not None and told[0]:
@@ -122,11 +123,11 @@ def _any_of_the_hub(name: str) -> HubCorpus:
 
 
 def _is_path(name: str) -> bool:
-    return name not in ("", ".", "..") and ("/" in name or Path(name).is_dir())
+    return name not in ("", ".", "..") and ("/" in name or os.path.isdir(expanded(name)))
 
 
 def _train_file(folder: Path) -> Path | None:
-    if not folder.is_dir() or folder.name.startswith(".") or local.is_retrieval(folder):
+    if not os.path.isdir(folder) or folder.name.startswith(".") or local.is_retrieval(folder):
         return None
     try:
         files = local.split_files(folder)

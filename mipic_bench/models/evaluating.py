@@ -1,6 +1,7 @@
 """Scoring a model as it is: a hub id, a folder, an exported budget, or the weights that a run kept."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def model_notes(request: Request, inputs: Inputs, cells: Sequence[Cell]) -> list
 
 def run_meant(model: str, folder: Path) -> str | None:
     """Return the run that is meant; None when it is a model: every path of a folder, and every name without "--"."""
-    if model in ENTRIES or Path(model).is_dir() or "/" in model or "--" not in model:
+    if model in ENTRIES or os.path.isdir(model) or "/" in model or "--" not in model:
         return None
     return export.find_run(results.read(folder), model, folder)
 

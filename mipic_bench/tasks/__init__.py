@@ -5,6 +5,7 @@ title, hub id, pinned revision, licence, citation. Nothing else is edited; `test
 see `local.py`.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -17,6 +18,7 @@ from mipic_bench.paths import expanded
 from mipic_bench.tasks import generated, hub, local
 from mipic_bench.tasks._base import SPLITS, Fold, Task, TaskData
 from mipic_bench.tasks._folds import fold
+from mipic_bench.tasks.local import folders
 
 __all__ = [
     "SPLITS",
@@ -25,6 +27,7 @@ __all__ = [
     "Task",
     "TaskData",
     "fold",
+    "folders",
     "found",
     "known",
     "load",
@@ -70,7 +73,7 @@ def load(name: str, data: Path | None = None) -> TaskData:
     Raises:
         UserError: an unknown name, bad files (all problems at once), or a hub that cannot be reached.
     """
-    _check_data(data)
+    local.check_data(data)
     task = registered().get(name)
     if _is_bare(name):
         if data is not None and local.guess_family(data / name):
@@ -92,7 +95,6 @@ def known(data: Path | None = None) -> dict[str, str]:
 
 def found(data: Path | None) -> dict[str, str]:
     """Return task name -> family for the folders of `data` alone, in name order."""
-    _check_data(data)
     return dict(_folders(data)) if data is not None else {}
 
 
@@ -130,12 +132,11 @@ def suite(name: str, data: Path | None = None) -> tuple[str, ...]:
 
 
 def _folders(data: Path) -> Iterator[tuple[str, str]]:
-    for folder in sorted(data.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            family = local.guess_family(folder)
-            task = registered().get(folder.name)
-            if family:
-                yield folder.name, task.family if task else family
+    for folder in folders(data):
+        family = local.guess_family(folder)
+        task = registered().get(folder.name)
+        if family:
+            yield folder.name, task.family if task else family
 
 
 def _is_bare(name: str) -> bool:
@@ -148,16 +149,10 @@ def _path(name: str, data: Path | None) -> Path | None:
     if name in ("", ".", ".."):
         return None
     for place in [expanded(name), *([data / name] if data is not None and _is_inside(name) else [])]:
-        if place.is_file() or (place.is_dir() and (local.is_retrieval(place) or local.split_files(place))):
+        if os.path.isfile(place) or (os.path.isdir(place) and (local.is_retrieval(place) or local.split_files(place))):
             return place
     return None
 
 
 def _is_inside(name: str) -> bool:
     return not Path(name).is_absolute() and ".." not in Path(name).parts
-
-
-def _check_data(data: Path | None) -> None:
-    if data is not None and not data.is_dir():
-        what = "is a file, not a folder" if data.exists() else "no such folder"
-        raise UserError(f"--data {data}", what, "name the folder that holds the datasets' folders")

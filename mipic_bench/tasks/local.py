@@ -13,6 +13,7 @@ family is inferred from the columns. What columns cannot tell stands in `task.to
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipic_bench.data import checks, datafiles
-from mipic_bench.errors import UserError, gather, raise_all, unknown
+from mipic_bench.errors import UserError, gather, raise_all, readable, unknown
 from mipic_bench.families import FAMILIES
 from mipic_bench.registry import lazy
 from mipic_bench.tasks._base import SPLITS, Task, TaskData, content_digest
@@ -46,17 +47,36 @@ _NOT_READ = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tsv", ".json", ".arrow", ".
 _SETTINGS: Mapping[str, type] = {"family": str, "positive": str, "range": list, "columns": dict}
 
 
+def folders(data: Path) -> list[Path]:
+    """Return the folders of a folder of datasets in name order, without hidden ones.
+
+    Raises:
+        UserError: it is not there, is a file, or cannot be read.
+    """
+    check_data(data)
+    with readable(f"--data {data}"):
+        return [folder for folder in sorted(data.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def check_data(data: Path | None) -> None:
+    """Refuse a folder of datasets that is none."""
+    if data is not None and not os.path.isdir(data):
+        what = "is a file, not a folder" if os.path.exists(data) else "no such folder"
+        raise UserError(f"--data {data}", what, "name the folder that holds the datasets' folders")
+
+
 def split_files(folder: Path) -> dict[str, Path]:
     """Return split -> file of a folder ("all" for a file without a split); BEIR folders give their qrels.
 
     Raises:
-        UserError: one split in two files, or in a format that is not read.
+        UserError: one split in two files, or in a format that is not read; a folder that cannot be read.
     """
     if is_retrieval(folder):
         return _by_split(sorted((folder / "qrels").glob("*.tsv")))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return {}
-    files = sorted(folder.iterdir())
+    with readable(str(folder)):
+        files = sorted(folder.iterdir())
     found = _by_split([path for path in files if path.suffix.lower() in datafiles.FORMATS])
     raise_all(
         [_not_read(path) for path in files if path.suffix.lower() in _NOT_READ and _split_of(path) not in {"", *found}]
@@ -66,7 +86,7 @@ def split_files(folder: Path) -> dict[str, Path]:
 
 def is_retrieval(folder: Path) -> bool:
     """Tell whether a folder has BEIR's form."""
-    return (folder / "corpus.jsonl").is_file() or (folder / "qrels").is_dir()
+    return os.path.isfile(folder / "corpus.jsonl") or os.path.isdir(folder / "qrels")
 
 
 def shown(place: Path) -> str:
@@ -79,9 +99,13 @@ def shown(place: Path) -> str:
 def guess_family(folder: Path) -> str:
     """Return the family of a folder from task.toml and the head of its files.
 
-    "" means that it holds no files of a task: nothing at all, or unlabelled training text. "?" means that it looks like
-    a task but cannot be read as one; `load` says why.
+    "" means that it holds no files of a task: nothing at all, nothing that we may see (lost+found), or unlabelled
+    training text. "?" means that it looks like a task but cannot be read as one; `load` says why.
     """
+    try:
+        next(folder.iterdir(), None)
+    except OSError:
+        return ""
     if is_retrieval(folder):
         return "retrieval"
     try:
@@ -128,13 +152,14 @@ def settings(folder: Path) -> dict[str, Any]:
     """Read a folder's task.toml; empty when there is none.
 
     Raises:
-        UserError: broken TOML, an unknown key, a value of the wrong kind.
+        UserError: broken TOML, an unknown key, a value of the wrong kind; a file that cannot be read.
     """
     path = folder / "task.toml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with readable(str(path)):
+            said = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(str(path), f"not TOML: {error}", "mend the file") from None
     raise_all([unknown("key", key, _SETTINGS, str(path)) for key in said if key not in _SETTINGS])
