@@ -1,6 +1,7 @@
 """The commands about one model, and what every command shares: study files, JSON for scripts, trackers."""
 
 import json
+import os
 import sys
 
 import pandas as pd
@@ -11,6 +12,7 @@ import mipic_bench as mb
 from mipic_bench.cli import main
 from mipic_bench.commands import config
 from mipic_bench.planning import asking
+from mipic_bench.results import commit
 from mipic_bench.training import accelerating
 
 FAST = ("--backbone", "tiny", "--task", "toy-sts", "--dims", "8,64", "--layers", "2", "--dtype", "float32")
@@ -288,6 +290,21 @@ def test_scores_that_are_undefined_are_told(command, tmp_path):
         assert "task equal: spearman is undefined at 4 of 4 budgets (zero or non-finite vectors, or scores" in err
     with pytest.warns(UserWarning, match="task equal: spearman is undefined at 1 of 1 budget "):
         mb.evaluate("tiny", data="data", dims=[8], layers=[1])
+
+
+def test_plots_that_the_disk_does_not_take_are_told_and_cost_no_row(command, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, place):
+        if str(place).endswith(".png"):
+            raise OSError(28, "No space left on device")
+        replace(source, place)
+
+    monkeypatch.setattr(commit.os, "replace", full)
+    code, out, err = command("run", "-m", "pretrained", *FAST)
+    assert code == 0 and "1 cell: 1 done" in err and "rows: results/runs" in out
+    assert "note: not every plot was drawn: results/figures/" in err and "No space left on device" in err
+    assert not list((tmp_path / "results" / "figures").iterdir())
 
 
 def test_without_float32_the_tables_are_of_what_there_is(command):

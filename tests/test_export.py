@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors import SafetensorError
 
 import mipic_bench as mb
 from mipic_bench import backbones
@@ -342,6 +344,14 @@ def test_a_place_that_cannot_be_written_to_is_told(folder_of_runs, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot be written"):
         export(folder_of_runs, "pretrained", 2, 16, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_disk_that_is_full_is_told_and_left_as_it_was(folder_of_runs, tmp_path, monkeypatch, error):
+    monkeypatch.setattr("mipic_bench.models.model_card.render", Mock(side_effect=error))
+    with pytest.raises(UserError, match="cannot be written: No space left on device"):
+        export(folder_of_runs, "pretrained", 2, 16, tmp_path / "new" / "out")
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_transform_of_another_version_is_not_fitted_again(tmp_path, monkeypatch):

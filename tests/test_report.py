@@ -1,6 +1,7 @@
 """A report: what it says stands in its tables, what is missing is told, and nothing a user wrote becomes markup."""
 
 import io
+import os
 import re
 from html.parser import HTMLParser
 
@@ -16,6 +17,7 @@ from mipic_bench.analysis.selection import small_dim
 from mipic_bench.errors import UserError
 from mipic_bench.reporting._choice import recommended, standings
 from mipic_bench.reporting.verdict import _power, sentences
+from mipic_bench.results import commit
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +301,21 @@ def test_a_report_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="move what is in the way"):
         reporting.build(_study({"a": 0}).given, {}, tmp_path / "file")
+
+
+@pytest.mark.parametrize("ending", [".svg", ".csv", ".html", ".md"])
+def test_a_disk_that_is_full_is_told_and_leaves_no_half_file(tmp_path, monkeypatch, ending):
+    replace = os.replace
+
+    def full(source, place):
+        if place.suffix == ending:
+            raise OSError(28, "No space left on device")
+        replace(source, place)
+
+    monkeypatch.setattr(commit.os, "replace", full)
+    with pytest.raises(UserError, match=f"{ending}: cannot be written: No space left on device"):
+        reporting.build(_study({"a": 0}).given, {}, tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.suffix in (ending, ".tmp") and path.is_file()]
 
 
 def test_names_in_any_script_have_files_of_their_own(tmp_path):

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mipic_bench.results import locks
+from mipic_bench.errors import UserError
+from mipic_bench.results import commit, locks
 from mipic_bench.results.locks import Holder, Locks, holder, lock_path
 
 CODE = """
@@ -117,6 +118,17 @@ def test_of_many_that_see_a_dead_lock_one_gets_it(tmp_path):
             with ThreadPoolExecutor(8) as pool:
                 answers = list(pool.map(lambda _: own.take("run"), range(8)))
             assert answers.count(None) == 1
+
+
+def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with Locks(tmp_path) as own:
+        monkeypatch.setattr(commit.os, "fsync", full)
+        with pytest.raises(UserError, match="cannot be written: No space left on device"):
+            own.take("run")
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == [".guard"]
 
 
 def test_a_holder_in_words():

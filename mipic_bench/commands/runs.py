@@ -1,6 +1,6 @@
 """Commands about runs: `run` and `plan` with the same options, and `merge`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,11 +47,14 @@ from mipic_bench.commands.options import (
     at_home,
 )
 from mipic_bench.commands.output import console, print_json
+from mipic_bench.errors import UserError
 from mipic_bench.planning.parsing import cluster as cluster_address
 from mipic_bench.planning.parsing import numbers, pieces, rates
 from mipic_bench.planning.parsing import seeds as seed_list
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mipic_bench.planning.request import Cell, Inputs, Request
     from mipic_bench.running.progress import Reporter
 
@@ -233,7 +236,6 @@ def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_js
         return
     from mipic_bench.analysis.quality import View
     from mipic_bench.analysis.tables import budget_tables, terminal
-    from mipic_bench.figures import draw_all
     from mipic_bench.results.folder import read
 
     if rows.empty:
@@ -249,5 +251,18 @@ def show(cells: "Sequence[Cell]", request: "Request", inputs: "Inputs", *, as_js
         for table in budget_tables(view, precision=precision):
             shown.print(terminal(table, shown.width))
     shown.print(f"rows: {request.results / 'runs'}", soft_wrap=True)
-    if draw and (plots := draw_all(rows, provenance, request.results / "figures")):
+    if draw:
+        _draw(rows, provenance, request.results / "figures", shown)
+
+
+def _draw(rows: "pd.DataFrame", provenance: "Mapping[str, Mapping[str, Any]]", folder: Path, shown: Any) -> None:
+    """Draw the plots of a run and say where they are; one that the disk does not take costs no row, and `report` draws it too."""
+    from mipic_bench.figures import draw_all
+
+    try:
+        plots = draw_all(rows, provenance, folder)
+    except UserError as error:
+        typer.echo(f"note: not every plot was drawn: {error}", err=True)
+        return
+    if plots:
         shown.print(f"plots: {', '.join(str(path) for path in plots if path.suffix == '.png')}", soft_wrap=True)

@@ -7,17 +7,23 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mipic_bench.figures._style import RC
+from mipic_bench.results import commit
 
 DPI = 200
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png (200 dpi) and `stem`.svg, and return both paths."""
+    """Write `stem`.png (200 dpi) and `stem`.svg, and return both paths.
+
+    Raises:
+        UserError: the folder or the disk does not take them.
+    """
     png, svg = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
-    svg_text = as_svg(figure)
+    svg_text, pixels = as_svg(figure), io.BytesIO()
     with rc_context(RC):
-        figure.savefig(png, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
-    svg.write_text(svg_text, encoding="utf-8")
+        figure.savefig(pixels, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    commit.write(png, pixels.getvalue())
+    commit.write(svg, svg_text.encode())
     return [png, svg]
 
 

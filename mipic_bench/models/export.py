@@ -7,12 +7,14 @@ Normalize does its work; that is exact, and every version of the library reads i
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from mipic_bench import backbones, posthoc
 from mipic_bench.analysis.reproduce import backbone_of
@@ -64,7 +66,7 @@ def export(
 
     Raises:
         UserError: no such run, no checkpoint of it, a layer or dim that the backbone does not have, the raw readout of a
-            pre-norm backbone, a folder that is not empty, or sentence-transformers is not installed.
+            pre-norm backbone, a folder that is not empty, a disk that is full, or sentence-transformers is not installed.
     """
     _check_out(out)
     target = Path(os.path.abspath(out))  # "." has no name
@@ -82,9 +84,9 @@ def export(
         maps = mapping.as_maps(transform, loaded.shape.width, dim)
     max_length = min(int(record["identity"]["max_length"]), loaded.max_length)
     commit.make(target.parent)  # written beside: a rename within a folder is whole or not at all
-    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        written = Path(scratch) / "model"
-        model = sentence_transformer(loaded, layer, maps, max_length, Path(scratch) / "cut")
+    with _beside(target) as scratch:
+        written = scratch / "model"
+        model = sentence_transformer(loaded, layer, maps, max_length, scratch / "cut")
         if asked := record["identity"].get("prompts"):
             model.prompts.update(prompts.table(Prompts(**asked)))
             model.default_prompt_name = prompts.DOCUMENT
@@ -96,6 +98,17 @@ def export(
         (written / MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
         commit.move(written, target)
     return out
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Make a folder for a while, on the disk that is to hold the target, and tell when that does not take what is written."""
+    try:
+        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+            yield Path(scratch)
+    except (OSError, SafetensorError) as error:
+        what = f"cannot be written: {getattr(error, 'strerror', None) or error}"
+        raise UserError(f"--out {target}", what, "free or choose another disk or folder") from error
 
 
 def find_run(store: Store, run: str, folder: Path) -> str:

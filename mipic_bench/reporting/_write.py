@@ -39,7 +39,11 @@ class Filled:
 
 
 def write(material: Material, out: Path) -> Path:
-    """Write all files of a report and return the path of its page."""
+    """Write all files of a report and return the path of its page.
+
+    Raises:
+        UserError: the folder or the disk does not take them.
+    """
     for folder in ("tables", "figures"):
         commit.make(out / folder)
     drawing = _start_drawing(material, out / "figures")
@@ -57,8 +61,8 @@ def write(material: Material, out: Path) -> Path:
             if isinstance(block, Shown):
                 _write_table(block, out / "tables")
     page = out / "index.html"
-    page.write_text(_page.html(material, sections, pictures), encoding="utf-8", newline="\n")
-    (out / "report.md").write_text(_page.markdown(material, sections, pictures), encoding="utf-8", newline="\n")
+    commit.write(page, _page.html(material, sections, pictures).encode())
+    commit.write(out / "report.md", _page.markdown(material, sections, pictures).encode())
     return page
 
 
@@ -118,4 +122,4 @@ def _is_there(block: Block, pictures: Pictures) -> bool:
 def _write_table(block: Shown, folder: Path) -> None:
     texts = {"csv": block.table.csv(), "md": block.table.markdown(), "tex": block.table.latex()}
     for ending, text in texts.items():
-        (folder / f"{block.table.name}.{ending}").write_text(text, encoding="utf-8", newline="\n")
+        commit.write(folder / f"{block.table.name}.{ending}", text.encode())

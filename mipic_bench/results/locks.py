@@ -21,6 +21,7 @@ from typing import Self
 import psutil  # type: ignore[import-untyped,unused-ignore]
 
 from mipic_bench.errors import UserError
+from mipic_bench.results import commit
 
 LOCKS = "locks"
 BEAT, SILENCE = 30.0, 600.0  # seconds
@@ -70,15 +71,17 @@ class Locks:
             self.release(run)
 
     def take(self, run: str) -> Holder | None:
-        """Take the lock of a run. Return None when it is ours now, else who holds it."""
+        """Take the lock of a run. Return None when it is ours now, else who holds it.
+
+        Raises:
+            UserError: the folder or the disk does not take it.
+        """
         path = lock_path(self.folder.parent, run)
         with _guard(self.folder):
             there = _read(path)
             if there is not None and not _dead(path, there, _now(self.folder)):
                 return there
-            temporary = path.with_name(f"{path.name}.tmp")
-            temporary.write_text(json.dumps(asdict(_me())), encoding="utf-8")
-            os.replace(temporary, path)
+            commit.write(path, json.dumps(asdict(_me())).encode())
         self._held[run] = path
         return None
 
