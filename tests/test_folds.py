@@ -150,6 +150,13 @@ def test_split_dev_without_dev_scores_a_tenth_of_train(tmp_path):
     assert sum(map(len, texts)) == len(set().union(*texts)) == 100
 
 
+def test_a_tenth_of_train_that_is_too_small_to_score_is_refused(tmp_path):
+    write_sts(tmp_path / "s" / "train.csv", range(5))
+    write_sts(tmp_path / "s" / "test.csv", range(5))
+    with pytest.raises(UserError, match="a tenth of train is . of 5 rows; at least 2 are needed"):
+        tasks.fold(tasks.load("s", tmp_path), "dev")
+
+
 def test_split_dev_of_a_task_with_test_alone_is_refused(tmp_path):
     write_sts(tmp_path / "s" / "test.csv", [0, 1])
     with pytest.raises(UserError, match=r"no dev split to score: it has test\n.*--split test"):

@@ -18,6 +18,7 @@ from small_sweeps import SMALL, files, planned, request, swept, write, write_dat
 
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators.classification import Classification
+from mipic_bench.evaluators.sts import Sts
 from mipic_bench.planning.plan import plan
 from mipic_bench.planning.request import Inputs
 from mipic_bench.recipes.methods import find
@@ -103,6 +104,19 @@ def test_a_task_that_cannot_be_scored_leaves_the_others_written(asked, monkeypat
     assert set(results.read_run(asked.results, cell.run).rows["task"]) == {"likeness"}
     assert swept(both).exit_code == 0
     assert set(results.read_run(asked.results, cell.run).rows["task"]) == {"likeness", "kinds"}
+
+
+def test_every_task_that_cannot_be_scored_is_told(asked, monkeypatch):
+    every = replace(asked, tasks=("likeness", "kinds", "more"))
+    scores = [("a b", "c d", 1), ("e", "f", 0), ("g", "h", 2)]
+    write(asked.data / "more" / "test.csv", ("sentence1", "sentence2", "score"), scores)
+    with monkeypatch.context() as broken:
+        broken.setattr(Sts, "score", Mock(side_effect=ValueError("no")))
+        [failed] = swept(every).failed
+    assert failed.reason == "task likeness: ValueError: no; task more: ValueError: no"
+    assert "2 sub-exceptions" in failed.traceback
+    assert [cell.tasks for cell in planned(every)] == [("likeness", "more")]
+    assert swept(every).exit_code == 0
 
 
 def test_what_changed_after_the_plan_was_made_is_not_run(asked):

@@ -29,7 +29,7 @@ from mipic_bench.training.accelerating import accelerator, logged
 class ScoringError(RuntimeError):
     """A task could not be scored; what the other tasks gave is kept."""
 
-    task = ""  # which
+    task = ""  # which, of several the first
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,16 @@ def compute(cell: Cell, request: Request, inputs: Inputs, reporter: Reporter) ->
     training = together([part.training for part in parts], [part.cell.width for part in parts])
     record = record_of(cell, parts[0].backbone, training, scored, request, inputs)
     record["scoring_seconds"] = perf_counter() - start + sum(part.seconds for part in parts)
-    return Finished(cell.run, rows, record, errors[0] if errors else None, stopped)
+    return Finished(cell.run, rows, record, _as_one(errors), stopped)
+
+
+def _as_one(errors: Sequence[ScoringError]) -> ScoringError | None:
+    """Return one error that tells all of them; None when there are none."""
+    if len(errors) < 2:
+        return errors[0] if errors else None
+    whole = ScoringError("; ".join(map(str, errors)))
+    whole.__cause__, whole.task = ExceptionGroup("tasks that could not be scored", errors), errors[0].task
+    return whole
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ def _scored(data: TaskData, split: str) -> tuple[str, pd.DataFrame | None, pd.Da
         return "dev", train, data.splits["dev"], (f"{data.name} has no test split: dev is scored",)
     if split == "dev" and train is not None and data.family != "retrieval":
         parts = cut(train, {"rest": 9, "dev": 1})
+        if (rows := len(parts["dev"])) < 2:
+            what = f"it has no dev split, and a tenth of train is {rows} of {len(train)} rows; at least 2 are needed to score"
+            raise UserError(f"task {data.name}", what, "add a dev split, add rows to train, or ask for --split test")
         note = f"{data.name} has no dev split: a fixed tenth of train ({len(parts['dev'])} rows) is scored"
         return "dev", parts["rest"], parts["dev"], (note,)
     fix = "ask for --split test" if "test" in data.splits else f"add a {split} split"
