@@ -391,7 +391,7 @@ def profile(
     settings = Settings(
         layers=None if layers is None else tuple(layers),
         dims=None if dims is None else tuple(dims),
-        precisions=tuple(words(precisions)),
+        precisions=tuple(words(precisions)) or Settings.precisions,
         index_size=index_size,
         corpus=corpus,
         data=None if data is None else expanded(data),

@@ -174,6 +174,11 @@ def test_measured_costs_are_there_for_a_report():
     assert costs.read(Path("results")).iloc[0]["bytes"] == found["bytes"].iloc[0] == 1
 
 
+def test_no_precision_named_means_all():
+    asked = {"layers": [1], "dims": [8], "index_size": 10}
+    assert set(mb.profile("tiny", precisions=(), **asked)["precision"]) == set(mb.profile("tiny", **asked)["precision"])
+
+
 def test_a_model_in_memory_needs_a_name():
     class Model:
         tokenizer = None

@@ -165,6 +165,8 @@ def test_the_pareto_figure_takes_it(frame):
         (Settings(dims=(65,)), "65 is not within 1..64"),
         (Settings(precisions=("int4",)), "unknown precision 'int4'"),
         (Settings(index_size=0), "0 vectors are no index"),
+        (Settings(max_length=-3), "-3 tokens of a text are fewer than 4"),
+        (Settings(max_length=0), "0 tokens of a text are fewer than 4"),
         (Settings(corpus="tyo"), "toy"),
     ],
 )

@@ -34,6 +34,7 @@ from mipic_bench.shapes import default_dims, require
 
 TEXTS = 128  # distinct texts that encoding is timed on, at most
 NEAREST = 10  # neighbors that a search returns
+_SHORTEST = 4  # tokens of a text; recipes allow no fewer
 _REPEATS = 3
 _QUERIES = 5
 
@@ -83,7 +84,7 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
         `search_ms` of one query among `index_size` vectors; what it was measured on; and the beginning of the weights' sha256.
 
     Raises:
-        UserError: a backbone, layer, dim, precision or corpus that is not there, or an index without vectors.
+        UserError: a backbone, layer, dim, precision or corpus that is not there, an index without vectors, texts that are too short.
     """
     device = resolve_device(settings.device)
     settings = replace(settings, device=device, dtype=resolve_dtype(settings.dtype, device))
@@ -202,6 +203,9 @@ def _budgets(backbone: Backbone, settings: Settings) -> tuple[tuple[int, ...], t
         bytes_per_vector(1, precision)
     if settings.index_size < 1:
         raise UserError("--index-size", f"{settings.index_size} vectors are no index", "ask for 1 or more")
+    if settings.max_length < _SHORTEST:
+        what = f"{settings.max_length} tokens of a text are fewer than {_SHORTEST}"
+        raise UserError("--max-length", what, f"ask for {_SHORTEST} or more")
     return layers, dims
 
 
