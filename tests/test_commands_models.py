@@ -176,6 +176,14 @@ def test_lists_for_scripts(command):
     ("words", "told"),
     [
         (("evaluate", "tinny"), "did you mean tiny"),
+        (("evaluate", "n" * 300), "unknown backbone 'nnn"),  # longer than any file name may be
+        (("run", "-m", "pretrained", "--backbone", "n" * 300), "unknown backbone 'nnn"),
+        (("evaluate", "tiny", "--task", "n" * 300), "unknown task 'nnn"),
+        (("evaluate", "tiny", "--data", ".", "--task", "n" * 300), "unknown task 'nnn"),
+        (("run", "-m", "mrl", "--backbone", "tiny", "--corpus", "n" * 300), "unknown corpus 'nnn"),
+        (("show", "mipic", "--backbone", "0x0"), "unknown backbone '0x0'"),
+        (("show", "mipic", "--backbone", "²x8"), "unknown backbone '²x8'"),
+        (("list", "corpora", "--data", "nothing"), "no such folder"),
         (("evaluate", "./nothing"), "there is no folder"),
         (("evaluate", "mrl--tiny--toy--s0"), "unknown run"),
         (("evaluate", "tiny", "--prompt", "query"), "no prompt of that name"),

@@ -320,6 +320,7 @@ def test_judgements_are_told_apart_whatever_their_ids_hold(tmp_path):
         ([("q0", "d0", 1), ("q0", "d0", 2), ("q1", "d1", 1)], "'q0 / d0' stands on rows 1 and 2"),
         ([("q0", "d0", 1)], "1 query with a relevant document"),
         ([("q0", "d0", 10**400), ("q1", "d1", 1)], "not a finite number in row 1"),
+        ([("q0", "d0", 1), ("q1", "d1", 10**30)], "relevance 1e+30 in row 2 is beyond 2147483647"),
         ([("q0", "d0")], "row 1 has 2 cells, the header has 3"),
     ],
 )

@@ -1,5 +1,6 @@
 """What `list`, `show`, `plan` and `check` print. Names and words only: torch is not loaded here."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -176,8 +177,8 @@ def _shape(backbone: str) -> Shape:
     """Return the shape of a backbone of the table, or the one written as depth x width."""
     from mipic_bench.backbones.sources import ENTRIES
 
-    depth, sign, width = backbone.partition("x")
-    if sign and depth.isdigit() and width.isdigit():
+    if re.fullmatch("[1-9][0-9]{0,5}x[1-9][0-9]{0,5}", backbone):
+        depth, _, width = backbone.partition("x")
         return Shape(int(depth), int(width))
     if backbone not in ENTRIES:
         raise unknown("backbone", backbone, ENTRIES, "--backbone")

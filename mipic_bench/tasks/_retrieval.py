@@ -21,6 +21,7 @@ else:
 
 QRELS = ("query-id", "corpus-id", "score")
 Judgement = tuple[str, str, Any]
+_HIGHEST = 2**31 - 1  # grade, as trec_eval reads them
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def join(
         where: split -> what to call its file in messages.
 
     Raises:
-        UserError: judgements of unknown ids, relevance that is not a whole number, a pair judged twice, fewer than two queries.
+        UserError: judgements of unknown ids, relevance that is not a whole number of 32 bits, a pair judged twice, fewer than two queries.
     """
     read = gather(partial(_judged, judgements[s], documents, queries, where[s]) for s in judgements)
     splits, notes = {}, []
@@ -125,6 +126,10 @@ def _judged(
     broken = np.flatnonzero(relevance != np.round(relevance))
     if len(broken):
         what = f"relevance {relevance[broken[0]]:g} in {checks.name_rows(broken)} is not a whole number"
+        raise UserError(where, what, "grade relevance as 0, 1, 2, ...")
+    beyond = np.flatnonzero(np.abs(relevance) > _HIGHEST)
+    if len(beyond):
+        what = f"relevance {relevance[beyond[0]]:g} in {checks.name_rows(beyond)} is beyond {_HIGHEST}"
         raise UserError(where, what, "grade relevance as 0, 1, 2, ...")
     checks.unique(list(zip(query_ids, doc_ids, strict=True)), "judgement", where)
     return frame_of(query_id=query_ids, doc_id=doc_ids, relevance=relevance.astype(np.int64))
