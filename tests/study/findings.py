@@ -55,7 +55,7 @@ HALVES: Pairs = {
 }
 BALANCED: Pairs = {
     "means and soft attention: `mipic-mean-soft` minus `mipic`": ("mipic-mean-soft", "mipic"),
-    "a fixed teacher too: `mipic-balanced` minus `mipic-mean-soft`": ("mipic-balanced", "mipic-mean-soft"),
+    "constant targets too: `mipic-balanced` minus `mipic-mean-soft`": ("mipic-balanced", "mipic-mean-soft"),
     "SIA where PIC is: `mipic-balanced` minus `mipic-balanced-no-sia`": ("mipic-balanced", "mipic-balanced-no-sia"),
     "SIA alone: `mipic-balanced-no-pic` minus `mrl`": ("mipic-balanced-no-pic", "mrl"),
     "PIC where SIA is: `mipic-balanced` minus `mipic-balanced-no-pic`": ("mipic-balanced", "mipic-balanced-no-pic"),
