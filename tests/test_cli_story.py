@@ -35,6 +35,7 @@ def test_from_plan_to_report_and_comparison(call, tmp_path, monkeypatch):
     assert planned.code == 0
     assert "7 cells: 7 pending" in planned.out
     assert not results.exists()
+    assert "the cosine schedule is flat" in call("plan", *asked, "--learning-rate", "1e-6").err
 
     ran = call("run", *asked)
     assert ran.code == 0, ran.err

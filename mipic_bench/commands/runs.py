@@ -162,6 +162,9 @@ def plan(**options: Any) -> None:
         return
     console().print(plan_table(cells))
     console().print(sentence(cells, request.jobs))
+    if any(cell.status != "done" for cell in cells):
+        for note in inputs.notes(cells):  # those that `run` begins with
+            typer.echo(f"note: {note}", err=True)
 
 
 def merge(
