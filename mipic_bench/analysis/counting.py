@@ -1,4 +1,4 @@
-"""Which rows count: of two runs of one cell the newer, of a family one metric, of a group of methods the same tasks.
+"""Which rows count: of two runs of a cell the newer, of a task its newest data, of a family one metric, of a group the same tasks.
 
 What is left out is never averaged in silently: it stands in `notes`.
 """
