@@ -134,13 +134,23 @@ def test_paths_at_home_are_found_whoever_wrote_them(command, tmp_path, monkeypat
     write_sts(tmp_path / "home" / "d" / "mine" / "test.csv", [0, 2, 5])
     words = tmp_path / "home" / "words.csv"
     words.write_text("text\n" + "\n".join(f"word {n}" for n in range(8)))
-    study = {"results": "~/there", "data": "~/d", "task": ["mine", "~/d/mine"], "corpus": "~/words.csv"}
-    (tmp_path / "study.toml").write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in study.items()))
+    recipe = 'title = "Mine"\nsource = "ours"\n[terms.mrl]\nterm = "nested_info_nce"\n'
+    (tmp_path / "home" / "own.toml").write_text(recipe)
+    study = {
+        "method": "~/own.toml",
+        "results": "~/there",
+        "data": "~/d",
+        "task": ["mine", "~/d/mine"],
+        "corpus": "~/words.csv",
+    }
+    (tmp_path / "home" / "study.toml").write_text(
+        "\n".join(f"{key} = {json.dumps(value)}" for key, value in study.items())
+    )
     asked = ("--backbone", "tiny", "--dims", 8, "--layers", 2, "--max-steps", 1, "--quiet")
-    code, _, err = command("run", "--config", "study.toml", "-m", "mrl", *asked)
+    code, _, err = command("run", "--config=~/study.toml", *asked)
     assert code == 0, err
-    assert command("report", "--results=~/there", "--out=~/report")[0] == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "study.toml"]
+    assert command("report", "--results=~/there", "--out=~/report", "--baselines=~/ther?")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
     assert (tmp_path / "home" / "report" / "index.html").is_file()
     assert set(mb.load_results("~/there")["task"]) == {"mine"}
 

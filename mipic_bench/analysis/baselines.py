@@ -18,7 +18,7 @@ from mipic_bench.data.checks import name_rows
 from mipic_bench.errors import UserError, gather, raise_all, unknown
 from mipic_bench.evaluators import PROTOCOLS
 from mipic_bench.families import FAMILIES, METRICS
-from mipic_bench.paths import shipped
+from mipic_bench.paths import expanded, shipped
 from mipic_bench.results import folder as results
 from mipic_bench.results.rows import COLUMNS as ROW_COLUMNS
 from mipic_bench.tasks import SPLITS
@@ -101,7 +101,7 @@ def _shipped_files() -> list[Path]:
 
 
 def _paths(source: str) -> Iterator[Path]:
-    path = Path(source)
+    path = expanded(source)
     if path.is_file():
         yield path
     elif path.is_dir():
@@ -110,7 +110,7 @@ def _paths(source: str) -> Iterator[Path]:
             if _is_results(path)
             else sorted(file for file in path.iterdir() if file.suffix.lower() in datafiles.FORMATS)
         )
-    elif here := sorted(glob.glob(source)):
+    elif here := sorted(glob.glob(str(path))):
         yield from map(Path, here)
     elif path.parts[:1] == ("baselines",):
         yield from sorted(shipped("baselines").glob("/".join(path.parts[1:]) or "*.csv"))

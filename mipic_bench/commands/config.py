@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from mipic_bench.errors import UserError, raise_all, unknown
+from mipic_bench.paths import expanded
 
 _PLACES = ("data", "results")
 _OWN = ("config", "help", "install_completion", "show_completion")
@@ -56,6 +57,7 @@ def apply(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None:
         return None
+    path = expanded(path)
     names = {_key(option): option for option in context.command.params if option.name not in _OWN}
     problems: list[UserError] = []
     given: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mipic_bench.errors import UserError, unknown
-from mipic_bench.paths import shipped
+from mipic_bench.paths import expanded, shipped
 from mipic_bench.recipes.recipe import Recipe, full_key, variants
 from mipic_bench.recipes.schema import flat
 
@@ -75,8 +75,8 @@ def _refuse_namesakes(specs: Sequence[str]) -> None:
     """Refuse recipe files that are called as another one or as a shipped method: their rows could not be told apart."""
     first: dict[str, str] = {}
     for spec in specs:
-        path, other = Path(spec), first.setdefault(Path(spec).stem, spec)
-        if other != spec and path.read_bytes() != Path(other).read_bytes():
+        path, other = expanded(spec), first.setdefault(Path(spec).stem, spec)
+        if other != spec and path.read_bytes() != expanded(other).read_bytes():
             raise UserError(
                 "--method", f"'{other}' and '{spec}' are both called {path.stem}", "rename one of the files"
             )
@@ -86,7 +86,7 @@ def _refuse_namesakes(specs: Sequence[str]) -> None:
 
 
 def _read(spec: str) -> list[Recipe]:
-    path = Path(spec)
+    path = expanded(spec)
     if not path.is_file():
         fix = "give the path of a TOML recipe, or a method's name"
         raise UserError("--method", f"there is no file '{path.name}'", fix)
