@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mipic_bench import backbones
 from mipic_bench.backbones import digests, sources, table, tiny
@@ -268,6 +269,22 @@ def test_a_sentence_transformers_folder_names_its_pooling(folder, config, poolin
     dense, prompts = backbone.notes
     assert dense == "its Dense module is not applied: scored is what its pooling gives"
     assert prompts == "its own prompts (query) are not added to texts"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_dense_module_that_cuts_is_known_in_every_arithmetic(folder, dtype):
+    place = folder / "2_Dense"
+    place.mkdir()
+    modules = [{"type": "x.Transformer", "path": ""}, {"type": "x.Dense", "path": place.name}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (place / "config.json").write_text(json.dumps({"bias": False, "activation_function": "torch.nn.Identity"}))
+    for weight, width in ((torch.eye(8, 64), 8), (torch.eye(64, 8), None), (torch.ones(8, 64), None)):
+        save_file({"linear.weight": weight.to(dtype)}, place / "model.safetensors")
+        found = card(str(folder))
+        assert (found.own_width, found.unapplied) == (width, () if width else ("Dense",))
+    (place / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="2_Dense/model.safetensors: is damaged: "):
+        card(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mipic_bench.backbones.readout import FLAGS, MODES, POOLINGS
 from mipic_bench.errors import UserError, readable
 
@@ -81,16 +79,26 @@ def _own_length(transformer: Path, own: object) -> int | None:
 
 
 def _cut(dense: Path) -> int:
-    """Return how many coordinates a Dense module keeps that only keeps the first ones, as an exported cut's does; else 0."""
+    """Return how many coordinates a Dense module keeps that only keeps the first ones, as an exported cut's does; else 0.
+
+    Raises:
+        UserError: its weights are damaged.
+    """
     config, weights = _json(dense / "config.json", {}), dense / "model.safetensors"
     if config.get("bias") or not str(config.get("activation_function")).endswith("Identity") or not weights.is_file():
         return 0
-    from safetensors.numpy import load_file
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file  # numpy knows no bfloat16
 
-    weight = load_file(weights).get("linear.weight")
-    if weight is None or not np.array_equal(weight, np.eye(*weight.shape, dtype=weight.dtype)):
+    try:
+        with readable(str(weights)):
+            weight = load_file(weights).get("linear.weight")
+    except SafetensorError as error:
+        raise UserError(str(weights), f"is damaged: {error}", _FETCH) from None
+    if weight is None or weight.ndim != 2 or len(weight) > weight.shape[1]:
         return 0
-    return len(weight)
+    return len(weight) if torch.equal(weight, torch.eye(*weight.shape, dtype=weight.dtype)) else 0
 
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:
