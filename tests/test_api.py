@@ -174,6 +174,11 @@ def test_measured_costs_are_there_for_a_report():
     assert costs.read(Path("results")).iloc[0]["bytes"] == found["bytes"].iloc[0] == 1
 
 
+def test_a_precision_that_is_named_twice_is_measured_once():
+    found = mb.profile("tiny", layers=[1], dims=[8], precisions=["binary", "int8", "binary"], index_size=10)
+    assert list(found["precision"]) == list(costs.read(Path("results"))["precision"]) == ["binary", "int8"]
+
+
 def test_no_precision_named_means_all():
     asked = {"layers": [1], "dims": [8], "index_size": 10}
     assert set(mb.profile("tiny", precisions=(), **asked)["precision"]) == set(mb.profile("tiny", **asked)["precision"])

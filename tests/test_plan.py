@@ -235,6 +235,15 @@ def test_a_precision_may_be_scored_at_the_last_layer_alone(asked):
     assert "2 budgets not scored yet" in planned(replace(asked, precisions=("float32", "binary")))[0].reason
 
 
+def test_a_precision_that_is_named_twice_is_scored_once(asked):
+    twice = replace(asked, precisions=("binary", "float32", "binary", "float32@last"))
+    assert not swept(twice).failed
+    [cell] = planned(twice)
+    rows = results.read(asked.results).runs[cell.run].rows
+    assert cell.status == "done" and set(rows["precision"]) == {"float32", "binary"}
+    assert not rows.duplicated(["layer", "dim", "precision", "task", "metric"]).any()
+
+
 def test_a_method_may_have_a_learning_rate_of_its_own(asked):
     request = replace(asked, methods=tuple(find(["mrl", "full"])), rates={"": 1e-4, "mrl": 3e-4})
     rates = {cell.recipe.method: cell.recipe.training.learning_rate for cell in planned(request)}

@@ -88,6 +88,7 @@ def profile(name: str, settings: Settings, on_step: Callable[[int, int, str], No
     """
     device = resolve_device(settings.device)
     settings = replace(settings, device=device, dtype=resolve_dtype(settings.dtype, device))
+    settings = replace(settings, precisions=tuple(dict.fromkeys(settings.precisions)))
     settings = replace(settings, dims=own_dims(settings.dims, backbones.card(name, offline=settings.offline)))
     backbone = backbones.load(name, offline=settings.offline)
     layers, dims = _budgets(backbone, settings)

@@ -117,7 +117,7 @@ def funnels(values: Sequence[str] | None) -> list[Stages]:
             raise UserError("--funnel", what, "write --funnel 16:200,64:50,384; repeat the option for another funnel")
         widths, kept = [int(stage[0]) for stage in (*stages, last)], [int(stage[1]) for stage in stages]
         found.append((tuple(widths), tuple(kept)))
-    return found
+    return list(dict.fromkeys(found))
 
 
 def cluster(address: str) -> str:

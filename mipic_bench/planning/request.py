@@ -88,7 +88,7 @@ class Request:
 
     def budgets(self, layers: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
         """Return which precisions are scored at which of the layers."""
-        everywhere = tuple(name for name in self.precisions if not name.endswith(LAST))
+        everywhere = tuple(name for name in self.stored if name in self.precisions)
         last = tuple(name for name in self.stored if name not in everywhere)
         return [(where, names) for where, names in ((layers, everywhere), (layers[-1:], last)) if names]
 
