@@ -20,6 +20,7 @@ from mipic_bench.encoding.prompts import Prompts
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import evaluator
 from mipic_bench.official import mteb_tasks
+from mipic_bench.planning.request import Inputs
 from mipic_bench.results import folder as results
 
 BASES = {
@@ -177,6 +178,26 @@ def test_int8_is_left_out_and_said():
     scores, notes = mtebs(task, embeddings, [3], [16], ["int8", "binary+rescore"])
     assert scores == []
     assert notes == [f"mteb:LocalSTS: {name} is not scored through mteb" for name in ("int8", "binary+rescore")]
+
+
+def test_int8_is_said_before_anything_is_encoded(tmp_path):
+    write_sts(tmp_path / "data" / "sts12" / "test.csv", range(4))
+    asked = request(tmp_path, tasks=("mteb:STS12",), precisions=("int8",))
+    assert "mteb:STS12: int8 is not scored through mteb" in Inputs(asked).notes([])
+
+
+@pytest.mark.parametrize("broken", [0.0, np.nan])
+def test_a_vector_without_direction_has_no_value(case, broken):
+    """mteb itself fails on it, and in retrieval ranks it somewhere."""
+    family, _, embeddings, theirs = case
+    array = embeddings.at(3).copy()
+    array[embeddings.index[theirs.asked.scored[-1]], :4] = broken
+    table = small.Embeddings(embeddings.index, {1: embeddings.at(1), 3: array})
+    found, notes = mtebs(theirs, table, [1, 3], [4])
+    expected, none = mtebs(theirs, embeddings, [1], [4])
+    assert none == [] and [s.value for s in found if s.layer == 1] == [s.value for s in expected]
+    assert all(np.isnan(s.value) for s in found if s.layer == 3) and len(found) == 2 * len(expected)
+    assert len(notes) == len(expected) and "is undefined at 1 of 2 budgets (zero or non-finite vectors" in notes[0]
 
 
 def test_names_and_kinds_that_cannot_be_scored():

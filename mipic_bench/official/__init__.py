@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from importlib import metadata
+from math import nan
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -17,6 +18,8 @@ from mipic_bench import evaluators, tasks
 from mipic_bench.encoding.embed import Embeddings
 from mipic_bench.errors import UserError
 from mipic_bench.evaluators import Evaluator, Score
+from mipic_bench.evaluators._emit import Emitter
+from mipic_bench.evaluators._estimates import Estimate
 from mipic_bench.official import mteb_tasks
 from mipic_bench.official.mteb_tasks import MtebTask
 from mipic_bench.tasks import Fold, TaskData
@@ -39,8 +42,13 @@ class Official(Evaluator):
     """Scores an official task by mteb's own code; a row is stale when the installed mteb is another one."""
 
     version: ClassVar[str] = f"mteb {metadata.version('mteb')}"  # type: ignore[assignment]
-    precisions: ClassVar[tuple[str, ...]] = evaluators.PRECISIONS  # what mteb cannot do is left out below
+    precisions: ClassVar[tuple[str, ...]] = mteb_tasks.PRECISIONS
     limits_from_texts: ClassVar[bool] = False
+
+    def lacking(self, fold: Fold, precisions: Sequence[str]) -> list[str]:
+        """See `Evaluator.lacking`."""
+        left_out = [name for name in precisions if name not in self.precisions]
+        return [f"{fold.data.name}: {name} is not scored through mteb" for name in left_out]
 
     def _texts(self, fold: Fold) -> Iterator[str]:
         """See `Evaluator._texts`: what mteb will look up."""
@@ -57,11 +65,11 @@ class Official(Evaluator):
         protocol: str,
     ) -> Iterator[Score]:
         assert isinstance(fold, OfficialFold)
-        kept = [precision for precision in precisions if precision in mteb_tasks.PRECISIONS]
-        self.notes += [
-            f"{fold.data.name}: {name} is not scored through mteb" for name in precisions if name not in kept
-        ]
-        yield from fold.task.score(embeddings, layers, dims, kept)
+        emitter = Emitter(fold.data.name, fold.task.rows(), self.notes)
+        for layer, dim, precision, values in fold.task.score(embeddings, layers, dims, precisions):
+            estimates = {metric: Estimate(value, nan) for metric, value in values.items()}
+            yield from emitter.scores(layer, dim, precision, estimates)
+        emitter.close()
 
 
 def load(name: str, data: Path | None = None, split: str = "test") -> OfficialFold:

@@ -7,6 +7,7 @@ budgets is kept out:
     clustering       every budget gets a task object with fresh generators; the data is shared, not loaded again
     best of many     cosine metrics are read, never the best over five similarity functions
     side effects     Python's, NumPy's and torch's global generators, which mteb seeds, are put back as they were
+    no direction     a budget at which a vector is zero, or no number, has no value: mteb would rank it somewhere, or fail
 """
 
 import copy
@@ -24,7 +25,6 @@ from zlib import crc32
 import numpy as np
 
 from mipic_bench.errors import UserError, unknown
-from mipic_bench.evaluators import Score
 from mipic_bench.evaluators._cosine import Vectors, unit_prefix
 from mipic_bench.evaluators._precision import read_back
 from mipic_bench.tasks.local import SPLIT_NAMES
@@ -106,7 +106,7 @@ class MtebTask:
 
     def score(
         self, embeddings: "Embeddings", layers: Sequence[int], dims: Sequence[int], precisions: Sequence[str]
-    ) -> Iterator[Score]:
+    ) -> Iterator[tuple[int, int, str, dict[str, float]]]:
         """Run the task at every budget on unit-length cuts.
 
         Args:
@@ -116,8 +116,9 @@ class MtebTask:
             precisions: of `PRECISIONS`.
 
         Yields:
-            The scores, with a standard error of nan; `n` is the number of scored rows or queries.
+            (layer, dim, precision, metric -> value); nan where a vector has no direction.
         """
+        looked_up = embeddings.rows(self.asked.texts)
         for layer in layers:
             digest = hashlib.sha256(np.ascontiguousarray(embeddings.at(layer)).data).hexdigest()
             for precision in precisions:
@@ -125,9 +126,12 @@ class MtebTask:
                 for dim in sorted(set(dims)):
                     budget = {"layer": layer, "dim": dim, "precision": precision}
                     meta = {"name": "mipic-bench/cuts", "revision": digest, "embed_dim": dim}
-                    found = self._run(partial(_cut, embeddings, vectors, dim), {**meta, "experiment_kwargs": budget})
-                    for metric, value in self._values(found).items():
-                        yield Score(layer, dim, precision, metric, value, nan, self.rows())
+                    found: list[Mapping[str, Any]] = []
+                    if np.isfinite(unit_prefix(vectors, dim)[looked_up]).all():
+                        found = self._run(
+                            partial(_cut, embeddings, vectors, dim), {**meta, "experiment_kwargs": budget}
+                        )
+                    yield layer, dim, precision, self._values(found)
 
     def _values(self, subsets: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Return our metrics, each the mean over the subsets that have it."""
