@@ -132,7 +132,7 @@ def evaluate(
             `SentenceTransformer` in memory.
         name: what the model is called in rows; a model in memory needs one.
         prompt: what stands before every text: a name in the model's own table of prompts, or the text itself.
-        query_prompt: the same, before the queries of retrieval tasks.
+        query_prompt: the same, before the queries of retrieval tasks; "" for none there where other texts have one.
         pooling: "cls", "mean" or "last"; the model's own if None.
         tasks: names or folders; without tasks and suite every task of `data`, else the toy suite.
         suite: named lists of tasks.

@@ -13,6 +13,7 @@ import pytest
 import mipic_bench as mb
 from mipic_bench import api
 from mipic_bench.models import costs
+from mipic_bench.models.evaluating import evaluation
 from mipic_bench.results.folder import COLUMNS
 
 FUNCTIONS = [name for name in api.__all__ if inspect.isfunction(getattr(api, name))]
@@ -132,6 +133,17 @@ def test_queries_may_have_a_prompt_of_their_own():
     queries = mb.evaluate("tiny", query_prompt="find: ", name="queries", **asked)
     np.testing.assert_array_equal(same["value"], both["value"])
     assert not np.allclose(same["value"], queries["value"])
+    documents = mb.evaluate("tiny", prompt="find: ", query_prompt="", name="documents", **asked)
+    assert not np.allclose(same["value"], documents["value"])
+
+
+def test_a_prompt_of_the_queries_alone_makes_a_name_of_its_own():
+    """Two models of one name would be two runs of a cell, of which reports take the newer."""
+    given = [("find: ", None), (None, "find: "), ("find: ", "find: "), ("find: ", "")]
+    calls = [evaluation("tiny", prompt=prompt, query_prompt=query, named=["toy-sts"]) for prompt, query in given]
+    names = [cell.backbone_name for _, _, [cell] in calls]
+    assert len(set(names)) == len(names) and names[1].startswith("tiny+query-prompt-")
+    assert [request.prompts.query for request, _, _ in calls] == [None, "find: ", "find: ", ""]
 
 
 @pytest.mark.parametrize(

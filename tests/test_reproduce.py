@@ -51,6 +51,7 @@ def test_the_command_of_a_run_on_a_file_finds_it_by_its_name(tmp_path):
     [
         "run --method pretrained --backbone tiny --max-length 16",
         "evaluate tiny --name mine --prompt 'find: ' --pooling cls",
+        "evaluate tiny --prompt 'find: ' --query-prompt ''",
         "evaluate tiny --pooling cls",
     ],
 )

@@ -10,7 +10,6 @@ from mipic_bench import backbones, corpora
 from mipic_bench.recipes.methods import catalog
 
 _TRAINING = ("epochs", "max_steps", "batch_size", "learning_rate", "max_length")
-_PROMPTS = {"text": "--prompt", "query": "--query-prompt"}
 
 
 def commands(record: Mapping[str, Any], rows: pd.DataFrame) -> list[str]:
@@ -59,7 +58,8 @@ def _model(record: Mapping[str, Any]) -> list[str]:
     """Return the verb with its method and backbone: `evaluate` for a model that was scored under its own terms."""
     cell, model = record["cell"], backbone_of(record) or "FOLDER"
     prompts = record.get("identity", {}).get("prompts", {})
-    said = [word for key, text in prompts.items() if text for word in (_PROMPTS[key], str(text))]
+    said = ["--prompt", str(prompts["text"])] if prompts.get("text") else []
+    said += ["--query-prompt", str(prompts["query"])] if prompts.get("query") is not None else []  # "" says: none
     if pooling := record["recipe"].get("pooling"):
         said += ["--pooling", str(pooling)]
     own_name = cell["backbone"] != record.get("backbone", {}).get("name", cell["backbone"])

@@ -41,7 +41,7 @@ def evaluation(
         model: a run of the results folder (its name, or the beginning of it), else whatever `backbones.load` takes.
         name: what the model is called in rows; its own name if None.
         prompt: what stands before every text: a name in the model's own table of prompts, or the text itself.
-        query_prompt: the same, before the queries of retrieval tasks.
+        query_prompt: the same, before the queries of retrieval tasks; "" for none there where other texts have one.
         pooling: "cls", "mean" or "last"; the model's own if None.
         asked: what is scored and how, as `ask` takes it.
 
@@ -59,8 +59,8 @@ def evaluation(
     place = locate(model, offline).folder if model != "tiny" else None  # built in code
     before = _prompts(place, prompt, query_prompt)
     loaded = backbones.card(model, pooling=pooling, offline=offline, verify=bool(asked.get("verify", False)))
-    labels = [text for text in (prompt, query_prompt) if text]
-    own = loaded.name + "".join(f"+{text if text.isidentifier() else prompts.short(text)}" for text in labels)
+    own = loaded.name + (f"+{_called(prompt)}" if prompt else "")
+    own += "" if before.query is None else f"+query-{_called(query_prompt or '')}"
     _refuse_untransformed(place)
     _refuse_unmapped(place, loaded.unapplied)
     asked["dims"] = own_dims(asked.get("dims"), loaded)
@@ -157,9 +157,17 @@ def _training(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prompts(place: Path | None, prompt: str | None, query_prompt: str | None) -> Prompts:
+    """Return the prompts that are meant; an empty one for queries stands where all other texts have one."""
     known = prompts_of(place) if place else {}
     every = prompts.find(prompt, known, "--prompt") if prompt else ""
-    return Prompts(every, prompts.find(query_prompt, known, "--query-prompt") if query_prompt else None)
+    if not query_prompt:
+        return Prompts(every, "" if every and query_prompt is not None else None)
+    return Prompts(every, prompts.find(query_prompt, known, "--query-prompt"))
+
+
+def _called(prompt: str) -> str:
+    """Return what a prompt is called in a model's name."""
+    return prompt if prompt.isidentifier() else prompts.short(prompt)
 
 
 def _weights_instead(run: str, folder: Path, otherwise: str) -> str:
