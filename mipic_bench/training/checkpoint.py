@@ -236,7 +236,7 @@ def keep(folder: Path, backbone: "Backbone", record: Mapping[str, Any]) -> int:
         with quiet():
             backbone.model.save_pretrained(building)
         backbone.tokenizer.save_pretrained(building)
-        _write_pooling(building, backbone)
+        _write_reading(building, backbone)
         files = sorted(path for path in building.rglob("*") if path.is_file())
         digests = {path.name: file_sha256(path) for path in files if path.suffix == ".safetensors"}
         head = {"format": FORMAT, "sha256": digests, "readout": vars(backbone.readout), **record}
@@ -286,8 +286,10 @@ def state_digest(model: torch.nn.Module) -> str:
     return total.hexdigest()
 
 
-def _write_pooling(folder: Path, backbone: "Backbone") -> None:
-    """Say how the model is read out, as sentence-transformers does."""
+def _write_reading(folder: Path, backbone: "Backbone") -> None:
+    """Say how texts are read in and the model is read out, as sentence-transformers does."""
+    if backbone.lowercase:
+        (folder / "sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
     said = {"word_embedding_dimension": backbone.shape.width, FLAGS[backbone.readout.pooling]: True}
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(said), encoding="utf-8")
