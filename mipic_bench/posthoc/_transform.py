@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from mipic_bench.errors import UserError
 from mipic_bench.registry import leaves
 from mipic_bench.settings import Several
 
@@ -89,7 +90,23 @@ class Transform(BaseModel, ABC):
             vectors: (n, D) float32, raw read-outs of one layer.
             dims: the widths to serve, ascending.
             seed: decides what is drawn at random.
+
+        Raises:
+            UserError: it learns from the vectors, and some are not finite.
         """
+
+
+def finite(vectors: np.ndarray) -> np.ndarray:
+    """Return the vectors of training texts as they are, if there is something to learn from every one.
+
+    Raises:
+        UserError: some are not finite.
+    """
+    wrong = int((~np.isfinite(vectors).all(axis=1)).sum())
+    if wrong:
+        what = f"{wrong} of {len(vectors)} training texts have vectors that are not finite"
+        raise UserError("posthoc", what, "read them in another arithmetic (--dtype float32), or look at the weights")
+    return vectors
 
 
 @dataclass(frozen=True, eq=False)

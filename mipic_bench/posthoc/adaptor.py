@@ -9,7 +9,7 @@ import numpy as np
 
 from mipic_bench.objectives import nested_cosines
 from mipic_bench.objectives._term import linear
-from mipic_bench.posthoc._transform import Affine, Fitted, Transform
+from mipic_bench.posthoc._transform import Affine, Fitted, Transform, finite
 from mipic_bench.registry import lazy
 from mipic_bench.settings import Count, Positive, Several, Weight
 
@@ -113,7 +113,7 @@ class Adaptor(Transform):
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> Adapted:
         """See `Transform.fit`."""
         generator = torch.Generator().manual_seed(seed)
-        scale = np.float32(1 / max(float(np.linalg.norm(vectors, axis=1).mean()), 1e-12))
+        scale = np.float32(1 / max(float(np.linalg.norm(finite(vectors), axis=1).mean()), 1e-12))
         rows = torch.from_numpy(vectors * scale)[torch.randperm(len(vectors), generator=generator)]
         held = rows[: min(max(2, len(rows) // 10), HELD_OUT)]
         kept = rows[len(held) :] if len(rows) - len(held) >= 2 else rows

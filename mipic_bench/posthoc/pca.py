@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from mipic_bench.errors import UserError
-from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
+from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform, finite
 
 
 class PCA(Transform):
@@ -26,12 +26,13 @@ class PCA(Transform):
         """See `Transform.fit`; float64 inside, each component's largest loading positive.
 
         Raises:
-            UserError: whitening with no more texts than coordinates: directions that no text told apart would be blown up.
+            UserError: vectors that are not finite; whitening with no more texts than coordinates: directions that no text told
+                apart would be blown up.
         """
         if self.whiten and len(vectors) <= vectors.shape[1]:
             what = f"whitening {vectors.shape[1]} coordinates needs more training texts than that, {len(vectors)} were given"
             raise UserError("posthoc.whiten", what, "train on a larger corpus, or leave whitening out")
-        data = vectors.astype(np.float64)
+        data = finite(vectors).astype(np.float64)
         mean = data.mean(0) if self.center else np.zeros(data.shape[1])
         data -= mean
         variances, components = np.linalg.eigh(data.T @ data / len(data))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mipic_bench.objectives import nested_cosines
-from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform
+from mipic_bench.posthoc._transform import Fitted, LinearMap, Transform, finite
 from mipic_bench.posthoc.pca import PCA
 from mipic_bench.registry import lazy
 from mipic_bench.settings import Count, Positive, Several
@@ -69,8 +69,9 @@ class Rotation(Transform):
         """See `Transform.fit`: from the principal axes on, by Adam on the Cayley form of a rotation."""
         generator = torch.Generator().manual_seed(seed)
         width = vectors.shape[1]
-        start = torch.from_numpy(PCA(center=False).fit(_unit(vectors), dims, seed).matrix)
-        rows = torch.from_numpy(_unit(vectors))
+        units = _unit(finite(vectors))
+        start = torch.from_numpy(PCA(center=False).fit(units, dims, seed).matrix)
+        rows = torch.from_numpy(units)
         narrow = [dim for dim in dims if dim < width]
         skew = torch.zeros(width, width, requires_grad=True)
         optimizer = torch.optim.Adam([skew], lr=self.learning_rate)

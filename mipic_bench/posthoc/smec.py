@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from mipic_bench.posthoc._transform import Fitted, Transform
+from mipic_bench.posthoc._transform import Fitted, Transform, finite
 from mipic_bench.registry import lazy
 from mipic_bench.settings import Count, Positive, Several
 
@@ -114,7 +114,7 @@ class SMEC(Transform):
     def fit(self, vectors: np.ndarray, dims: Sequence[int], seed: int) -> Compressed:
         """See `Transform.fit`."""
         generator = torch.Generator().manual_seed(seed)
-        frozen = torch.from_numpy(np.ascontiguousarray(vectors))
+        frozen = torch.from_numpy(np.ascontiguousarray(finite(vectors)))
         widths = sorted({*dims, frozen.shape[1]}, reverse=True)
         so_far = torch.eye(frozen.shape[1])
         maps: dict[int, np.ndarray] = {}

@@ -97,6 +97,19 @@ def test_pca_with_fewer_texts_than_dimensions_still_serves_every_width():
     assert result.shape == (9, WIDTH) and np.isfinite(result).all()
 
 
+@pytest.mark.parametrize("name", transforms())
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_what_learns_from_vectors_tells_of_those_that_are_no_numbers(name, broken):
+    rows = vectors()
+    rows[[4, 9], 3] = broken
+    fit = transforms()[name](**SMALL.get(name, {})).fit
+    if name.startswith("random"):
+        assert all(np.isfinite(array).all() for array in fit(rows, DIMS, 0).arrays().values())
+        return
+    with pytest.raises(UserError, match="2 of 60 training texts have vectors that are not finite"):
+        fit(rows, DIMS, 0)
+
+
 def test_whitening_needs_more_texts_than_dimensions():
     """What no text tells apart has no variance of its own, and would be most of what is left."""
     with pytest.raises(
