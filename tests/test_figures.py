@@ -10,6 +10,7 @@ from mipic_bench import figures
 from mipic_bench.analysis.quality import View
 from mipic_bench.figures import ablation_forest, pareto, quality_by_dim
 from mipic_bench.figures._axes import roomy
+from mipic_bench.figures._crowd import figures_of
 from mipic_bench.figures._heat import Words, ink
 from mipic_bench.figures._style import RC, Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
@@ -144,6 +145,28 @@ def test_ablations_of_many_methods_have_figures_of_their_own():
         "minilm--toy--mipic": {"mrl", "mipic", "mipic-no-sia", "mipic-no-pic"},
         "minilm--toy--2d-mrl": {"mrl", "2d-mrl", "2d-mrl-no-alignment"},
     }
+
+
+def test_of_many_methods_transforms_of_frozen_vectors_have_a_figure_of_their_own():
+    trained, fitted = ["mrl", *(f"other{place}" for place in range(9))], ["smec", "random-dims", "pca"]
+    names = ["pretrained", *fitted, *trained]
+    frame = synthetic.rows(methods=names, seeds=(0,), layers=(1,), dims=(8, 16), tasks={"sts": ("stsb",)})
+    records = synthetic.provenance(frame)
+    for record in records.values():
+        record["recipe"]["terms"] = {"mrl": {}} if record["cell"]["method"] in trained else {}
+
+    def drawn(frame):
+        view = View(frame, records)
+        return {of: set(some) for of, some in figures_of(view, Style(bind(view), "mrl"), view.estimates)}
+
+    assert drawn(frame) == {"": {"pretrained", *trained}, "--posthoc": {"mrl", *fitted}}
+    fewer = {*names} - {"other0", "other1"}
+    assert drawn(frame[frame["method"].isin(fewer)]) == {"": fewer}
+
+
+def test_base_methods_beyond_the_palette_are_told_apart():
+    looks = bind(View(synthetic.rows(methods=[f"other{place:02}" for place in range(16)], seeds=(0,))))
+    assert len({(look.color, look.dashes) for look in looks.values()}) == 16
 
 
 def test_a_swept_value_stands_in_its_own_figure_alone():

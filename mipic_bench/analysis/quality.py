@@ -83,6 +83,14 @@ class View(CountedRows):
         return frozenset(self.every_method) - frozenset(read.astype(str))
 
     @cached_property
+    def fitted(self) -> frozenset[str]:
+        """The methods that read a corpus and train no encoder, by the provenance: transforms of frozen vectors."""
+        losses = {
+            str(record["cell"]["method"]): record.get("recipe", {}).get("terms") for record in self.provenance.values()
+        }
+        return frozenset(method for method, terms in losses.items() if not terms) - self.without_corpus
+
+    @cached_property
     def bases(self) -> dict[str, str]:
         """Ablation -> the method it was made from."""
         known = self.rows.loc[self.rows["ablation"] != "", ["method", "base_method"]].drop_duplicates()
@@ -270,7 +278,17 @@ class View(CountedRows):
 
     def part(self, settings: tuple[Setting, ...]) -> "View":
         """A view of some settings without the rows themselves, for another process to draw figures from."""
-        methods = ("every_method", "methods", "untrained", "without_corpus", "bases", "ablations", "depths", "widths")
+        methods = (
+            "every_method",
+            "methods",
+            "untrained",
+            "without_corpus",
+            "fitted",
+            "bases",
+            "ablations",
+            "depths",
+            "widths",
+        )
         for name in (*methods, "estimates", "stored", "stored_tasks", "retentions"):
             getattr(self, name)  # made now: the rows that it comes from are left behind
         part = copy(self)

@@ -13,6 +13,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 UNTRAINED = "#6B7280"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 _ABLATION_DASHES: tuple[tuple[float, ...], ...] = ((4, 1.5), (5, 1.2, 1, 1.2), (2, 1), (6, 2, 2, 2))
+_SECOND_ROUND = (9, 1.2)  # of base methods beyond the palette
 _UNTRAINED_DASHES = ((1.0, 1.4), (4.0, 1.4, 1.0, 1.4), (4.0, 2.0), (8.0, 2.0))
 INK, FAINT = "#1F2328", "#C9CED6"
 RC: Any = {
@@ -100,19 +101,21 @@ class Style:
 
 
 def bind(view: View) -> dict[str, Look]:
-    """Give every method of a study its look: trained base methods solid, ablations dashed, untrained ones gray.
+    """Give every method of a study its look: trained base methods solid as far as the colors go, ablations dashed, untrained ones gray.
 
     Ablations take other colors than their method and the reference, beside which they are drawn.
     """
     trained = [method for method in view.every_method if method not in view.untrained]
-    # base methods take the most distinct colors, whatever ablations and swept values stand between them
-    order = sorted(trained, key=lambda method: (method not in view.methods, method in view.bases))
+    # trained base methods take the most distinct colors, whatever ablations and swept values stand between them
+    order = sorted(
+        trained, key=lambda method: (method not in view.methods, method in view.bases, method in view.fitted)
+    )
     looks: dict[str, Look] = {}
     siblings: dict[str, int] = {}
     for place, method in enumerate(order):
         marker, base = MARKERS[place % len(MARKERS)], view.bases.get(method)
         if base is None:
-            looks[method] = Look(PALETTE[place % len(PALETTE)], marker)
+            looks[method] = Look(PALETTE[place % len(PALETTE)], marker, () if place < len(PALETTE) else _SECOND_ROUND)
             continue
         taken = {looks[other].color for other in (base, default_reference(view)) if other in looks}
         free = [color for color in PALETTE if color not in taken]
