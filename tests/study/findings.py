@@ -32,6 +32,23 @@ TUNED = {"sts": "spearman", "classification": "accuracy", "pair": "ap"}
 LOWER = "mipic-learning_rate=3e-06"  # MIPIC at a lower rate than the study's three values
 PAPER = "-batch_size=16-epochs=5-learning_rate=2e-05"  # the training that the MIPIC paper states
 EXITS = ("2d-mrl", "ese", "starbucks", "mrl", "full", "mipic")  # what an exit of the whole backbone is read from
+DESIGNED_ON = (
+    "stsb",
+    "sick_r",
+    "banking77",
+    "tweeteval_emotion",
+    "mrpc",
+    "scitail",
+)  # on their dev splits Pivot was chosen
+IN_CORPUS = (
+    "stsb",
+    "sick_r",
+    "banking77",
+    "tweeteval_emotion",
+    "tweeteval_irony",
+    "mrpc",
+    "wic",
+)  # of unsup_union: training splits
 RIVALS = ("mrl", "2d-mrl", "ese", "starbucks", "full", "pca", "pretrained")
 Pairs = Mapping[str, tuple[str, str]]  # label -> the two methods, left minus right
 PARTS: Pairs = {
@@ -89,7 +106,7 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
         "components": (last, PARTS),
         "halves": (last, HALVES),
         "balanced": (last, BALANCED),
-        "pivot": (last, _minus("pivot", ("mrl", "mipic", *RIVALS[1:], "pivot-untrained"))),
+        "pivot": (last, _minus("pivot", ("mrl", "mipic", "mipic-no-attention", *RIVALS[1:], "pivot-untrained"))),
         "supervised": (
             supervised,
             {
@@ -128,6 +145,9 @@ def tables(rows: pd.DataFrame) -> dict[str, str]:
         "tasks": by_task(
             {CORPUS: last, SUPERVISED: supervised},
             {**_minus("pivot", ["mrl"]), **_minus("pivot-untrained", ["pretrained"])},
+        ),
+        "unseen": by_kind_of_task(
+            {BACKBONE: last, SHALLOW: shallow}, _minus("pivot", ("mrl", "mipic", "pca", "pretrained"))
         ),
         "exits": exits(floats),
         "precision": by_precision(
@@ -224,6 +244,23 @@ def by_task(corpora: Mapping[str, pd.DataFrame], pairs: Pairs) -> str:
     return _markdown(["difference", "family", "task", *parts], lines)
 
 
+def by_kind_of_task(backbones: Mapping[str, pd.DataFrame], pairs: Pairs) -> str:
+    """Return differences on the mean over the narrow widths: over tasks that a method or its corpus knows, and over the others.
+
+    Retrieval is left out: its two tasks are of the others both times, so a mean over families would not be of the same ones.
+    """
+    lines = []
+    for backbone, rows in backbones.items():
+        for label, (left, right) in pairs.items():
+            part = mean_over_dims(rows[rows["method"].isin([left, right]) & rows["family"].isin(TUNED)], NARROW)
+            there = [part["task"].isin(tasks) for tasks in (DESIGNED_ON, IN_CORPUS)]
+            found = [differences(part[kept], right) for known in there for kept in (known, ~known)]
+            for family in [*_families(part), FAMILY_MEAN]:
+                lines.append([f"`{backbone}`", label, family, *(_difference(one, family) for one in found)])
+    head = ["designed on", "not designed on", "training text in the corpus", "none in the corpus"]
+    return _markdown(["backbone", "difference", "family", *head], lines)
+
+
 def exits(floats: pd.DataFrame) -> str:
     """Return the mean over families at full width, method by layer."""
     found = scores(floats[floats["dim"] == FULL])
@@ -258,23 +295,25 @@ def needed(last: pd.DataFrame, points: float = 0.5) -> str:
     lines = []
     for family in [*_families(last), FAMILY_MEAN]:
         for dim in (*NARROW, FULL):
-            spread = found.loc[(found["family"] == family) & (found["dim"] == dim), "sd"]
+            spread = found[(found["family"] == family) & (found["dim"] == dim)].set_index("method")["sd"]
             cells = [str(len(spread))]
             for sd in (spread.median(), spread.max()) if len(spread) else ():
                 cells += [f"{100 * sd:.2f}", str(seeds_needed(points / 100, sd))]
-            lines.append([family, str(dim), *cells])
-    head = ["family", "dim", "methods", "s.d. of the difference, median", "seeds", "s.d., largest", "seeds"]
+            lines.append([family, str(dim), *cells, *([f"`{spread.idxmax()}`"] if len(spread) else ())])
+    head = ["family", "dim", "methods", "s.d. of the difference, median", "seeds", "s.d., largest", "seeds", "whose"]
     return _markdown(head, lines)
 
 
-def tuning(rows: pd.DataFrame, backbone: str) -> str:
+def tuning(rows: pd.DataFrame, backbone: str, dims: Sequence[int]) -> str:
     """Return the mean over families and widths on dev at the last layer, method by learning rate; the best in bold.
 
     Args:
         rows: of `results/study/tuning`; the name of a trained method ends in its rate.
+        backbone: of the rows that are read.
+        dims: the widths of the mean.
     """
     rows = rows[(rows["backbone"] == backbone) & (rows["layer"] == LAST[backbone]) & (rows["precision"] == "float32")]
-    found = scores(mean_over_dims(rows, sorted(rows["dim"].unique())), metrics=TUNED, split="dev")
+    found = scores(mean_over_dims(rows, dims), metrics=TUNED, split="dev")
     found = found[found["family"] == FAMILY_MEAN]
     named = found["method"].str.partition("-learning_rate=")
     cells = found.assign(method=named[0], rate=named[2]).pivot(index="method", columns="rate", values="mean") * 100
@@ -342,7 +381,13 @@ def made() -> dict[str, str]:
     price = against(deepest(apart, CORPUS), {**_minus("mrl", ["single-dim"]), **_minus("pivot", ["single-dim"])})
     told = {**tables(rows), "terms": terms(View(rows, provenance)), "price": price}
     tuned = _packed(FOLDER / "tuning")[0]
-    return {**told, "tuning": tuning(tuned, BACKBONE), "shallow_tuning": tuning(tuned, SHALLOW)}
+    every = sorted(tuned["dim"].unique())
+    return {
+        **told,
+        "tuning": tuning(tuned, BACKBONE, every),
+        "tuning_narrow": tuning(tuned, BACKBONE, NARROW),
+        "shallow_tuning": tuning(tuned, SHALLOW, every),
+    }
 
 
 def _packed(folder: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
