@@ -91,6 +91,13 @@ def test_twenty_methods_still_differ():
     assert len({(look.color, look.marker) for look in looks.values()}) == 20
 
 
+def test_of_many_methods_those_with_the_most_seeds_are_solid():
+    grid = {"layers": (1,), "dims": (8, 16), "tasks": {"sts": ("stsb",)}}
+    few = synthetic.rows(methods=[f"few{i}" for i in range(8)], seeds=(0,), **grid)
+    looks = bind(View(pd.concat([few, synthetic.rows(methods=["many"], seeds=(0, 1), **grid)])))
+    assert looks["many"].dashes == () and [name for name, look in looks.items() if look.dashes] == ["few7"]
+
+
 def test_a_budget_that_was_not_scored_is_hatched_not_zero():
     rows = synthetic.rows(methods=("mrl", "mipic"), seeds=(0,), tasks={"sts": ("stsb",)})
     rows = rows[~((rows.method == "mrl") & (rows.layer < 3))]

@@ -106,9 +106,12 @@ def bind(view: View) -> dict[str, Look]:
     Ablations take other colors than their method and the reference, beside which they are drawn.
     """
     trained = [method for method in view.every_method if method not in view.untrained]
-    # trained base methods take the most distinct colors, whatever ablations and swept values stand between them
+    seeds = view.rows.groupby("method")["seed"].nunique()
+    # trained base methods take the most distinct colors, whatever ablations and swept values stand between them; of many
+    # those with the most seeds, which a study is about
     order = sorted(
-        trained, key=lambda method: (method not in view.methods, method in view.bases, method in view.fitted)
+        trained,
+        key=lambda method: (method not in view.methods, method in view.bases, method in view.fitted, -seeds[method]),
     )
     looks: dict[str, Look] = {}
     siblings: dict[str, int] = {}
