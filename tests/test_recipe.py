@@ -176,6 +176,8 @@ BAD = [
     ('weight = "alpha"', "temperature = 0", ("mine: terms.mrl.temperature", "greater than 0, found 0", "README")),
     ('term = "chain_info_nce"', 'term = "topk_cka"\ntemperature = 0.1',
      ("mine: terms.chain.temperature", "is 0.1, and topk_cka reads none", "take it out")),
+    ('term = "nested_info_nce"', "term = [1]", ("mine: terms.mrl", "unknown term '[1]'", "nested_info_nce")),
+    ('term = "nested_info_nce"', "term = 3", ("mine: terms.mrl", "unknown term '3'", "nested_info_nce")),
     ("[terms.mrl]", "terms.x = 3\n[terms.mrl]", ("mine: terms.x", "is 3, not a table", "[terms.x]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [64, 8]", ("mine: dims", "[64, 8] are unsorted or repeated", "write [8, 64]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [8, 8, 64]", ("mine: dims", "unsorted or repeated", "write [8, 64]")),
@@ -204,6 +206,7 @@ BAD = [
     ("epochs = 2", "epoch = 2", ("mine: training", "unknown key 'epoch'", "did you mean epochs?")),
     ("epochs = 2", 'epochs = "two"', ("mine: training.epochs", "found 'two'", "README")),
     ("[training]", '[posthoc]\ntransform = "pac"\n[training]', ("mine: posthoc", "unknown transform 'pac'", "pca")),
+    ("[training]", '[posthoc]\ntransform = ["pca"]\n[training]', ("mine: posthoc", "unknown transform '['pca']'", "pca")),
     ("[training]", "[posthoc]\nwhiten = true\n[training]", ("mine: posthoc", "names no transform", "pca")),
     ("[training]", '[posthoc]\ntransform = "pca"\nwhite = true\n[training]', ("mine: posthoc", "'white'", "whiten")),
     ("[training]", "[training", ("mine.toml", "cannot be read as TOML", "README")),
@@ -364,6 +367,25 @@ def test_recipe_files_have_names_of_their_own(tmp_path):
 def test_a_set_that_sets_nothing_is_refused(text):
     with pytest.raises(UserError, match="sets nothing"):
         find(["mrl"], [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('posthoc = "pca"', "posthoc: is 'pca', not a table(?s:.*)posthoc.transform = \"pca\""),
+        ("terms = 3", "terms: is 3, not a table(?s:.*)terms.mrl.weight = 1"),
+        ("training = 3", "training: is 3, not a table(?s:.*)training.epochs = 1"),
+        ('posthoc.transform = ["pca"]', "posthoc: unknown transform"),
+        ('terms.mrl.term = ["topk_cka"]', "terms.mrl: unknown term"),
+    ],
+)
+def test_a_set_of_the_wrong_kind_is_told_before_anything_is_planned(tmp_path, text, told):
+    from mipic_bench.planning.plan import plan
+    from mipic_bench.planning.request import Inputs, Request
+
+    request = Request(methods=tuple(find(["mrl"], [text])), backbones=("tiny",), results=tmp_path)
+    with pytest.raises(UserError, match=told):
+        plan(request, Inputs(request))
 
 
 @pytest.mark.parametrize("text", ["backbones.tiny.dims = [8]", "ablations.x.dims = [8]", "sweeps.alpha = [0.5]"])

@@ -25,7 +25,12 @@ from mipic_bench.posthoc import transforms
 from mipic_bench.recipes.schema import Raw, Training, validated
 from mipic_bench.settings import Dims, Positive, Share
 
-_TABLES = ("terms", "training", "posthoc")
+# the tables of a recipe, each with an assignment in it
+_TABLES = {
+    "terms": "terms.mrl.weight = 1",
+    "training": "training.epochs = 1",
+    "posthoc": 'posthoc.transform = "pca"',
+}
 
 
 class RecipeFile(BaseModel):
@@ -84,15 +89,23 @@ class Recipe:
     @property
     def seeded(self) -> bool:
         """Whether anything is drawn at random, so that the method has a model per seed."""
-        transform = transforms().get(self.raw.get("posthoc", {}).get("transform"))
+        transform = transforms().get(str(self.raw.get("posthoc", {}).get("transform")))
         return self.trains or (transform is not None and transform.random)
 
     @property
     def raw(self) -> Raw:
-        """The keys of the file with the overlays put over them."""
+        """The keys of the file with the overlays put over them.
+
+        Raises:
+            UserError: an overlay puts something else in the place of a table.
+        """
         raw = self.body
         for overlay in (*self.overlays, *self.values):
             raw = merged(raw, overlay)
+        for table in _TABLES:
+            if not isinstance(raw.get(table, {}), dict):
+                what = f"is {raw[table]!r}, not a table"
+                raise UserError(f"{self.method}: {table}", what, f"give keys of it, such as {_TABLES[table]}")
         return raw
 
     def set(self, key: str, value: Any) -> "Recipe":
@@ -153,7 +166,7 @@ def full_key(recipe: Recipe, short: str) -> str:
         return short
     if head in Training.model_fields:
         return f"training.{short}"
-    transform = transforms().get(recipe.raw.get("posthoc", {}).get("transform", ""))
+    transform = transforms().get(str(recipe.raw.get("posthoc", {}).get("transform")))
     return f"posthoc.{short}" if transform is not None and head in transform.model_fields else short
 
 

@@ -178,7 +178,7 @@ def _posthoc(method: str, settings: Raw) -> Transform | None:
     kind = settings.pop("transform", None)
     if kind is None:
         raise UserError(where, "names no transform", f"write transform = one of {', '.join(transforms())}")
-    if kind not in transforms():
+    if str(kind) not in transforms():
         raise unknown("transform", str(kind), transforms(), where)
     return validated(transforms()[kind], settings, where)
 
@@ -187,7 +187,7 @@ def _term(where: str, name: str, settings: Any, alpha: float | None) -> Term:
     if not isinstance(settings, dict):
         raise UserError(where, f"is {settings!r}, not a table", f"write [terms.{name}] and its keys below it")
     settings = dict(settings)
-    kind = settings.pop("term", name)
+    kind = str(settings.pop("term", name))
     if kind not in terms():
         raise unknown("term", kind, terms(), where)
     weight = settings.get("weight", 1.0)
