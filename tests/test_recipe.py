@@ -182,6 +182,7 @@ BAD = [
     ("alpha = 0.4", "alpha = 0.4\ndims = [64, 8]", ("mine: dims", "[64, 8] are unsorted or repeated", "write [8, 64]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [8, 8, 64]", ("mine: dims", "unsorted or repeated", "write [8, 64]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [8, 128]", ("mine: dims", "width 128 is above the backbone's width 64", "1..64")),
+    ("alpha = 0.4", "alpha = 0.4\ndims = []", ("mine: dims", "is [], no width at all", "1..64")),
     ("alpha = 0.4", 'alpha = 0.4\ndims = "all"', ("mine.toml: dims", "'default' or 'full' or a valid tuple, found 'all'", "")),
     ("alpha = 0.4", 'alpha = 0.4\nprocedure = "turns"', ("mine.toml: procedure", "'joint' or 'per-dim', found 'turns'", "")),
     ('term = "chain_info_nce"', 'term = "chain_info_nce"\nchain = [[8, 2], [4, 3]]',

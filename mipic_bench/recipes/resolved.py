@@ -211,6 +211,6 @@ def _dims(method: str, dims: Literal["default", "full"] | Dims, shape: Shape) ->
     if list(dims) != sorted(set(dims)):
         raise UserError(f"{method}: dims", f"{list(dims)} are unsorted or repeated", f"write {sorted(set(dims))}")
     if not dims or dims[-1] > shape.width:
-        what = f"width {dims[-1] if dims else 'none'} is above the backbone's width {shape.width}"
+        what = f"width {dims[-1]} is above the backbone's width {shape.width}" if dims else "is [], no width at all"
         raise UserError(f"{method}: dims", what, f"use widths of 1..{shape.width}")
     return tuple(dims)
