@@ -178,6 +178,7 @@ BAD = [
      ("mine: terms.chain.temperature", "is 0.1, and topk_cka reads none", "take it out")),
     ('term = "nested_info_nce"', "term = [1]", ("mine: terms.mrl", "unknown term '[1]'", "nested_info_nce")),
     ('term = "nested_info_nce"', "term = 3", ("mine: terms.mrl", "unknown term '3'", "nested_info_nce")),
+    ("[terms.mrl]", '[terms."a.b"]', ("mine: terms.a.b", "'a.b' is no name of a term", "without dots")),
     ("[terms.mrl]", "terms.x = 3\n[terms.mrl]", ("mine: terms.x", "is 3, not a table", "[terms.x]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [64, 8]", ("mine: dims", "[64, 8] are unsorted or repeated", "write [8, 64]")),
     ("alpha = 0.4", "alpha = 0.4\ndims = [8, 8, 64]", ("mine: dims", "unsorted or repeated", "write [8, 64]")),

@@ -262,3 +262,12 @@ def test_terms_whose_names_seed_alike_start_apart_and_others_as_ever():
     )
     assert not torch.equal(short, long) and not torch.equal(short, other)
     assert torch.equal(other, same)
+
+
+@pytest.mark.parametrize("name", ["half", "train"])
+def test_a_term_named_as_a_part_of_torch_is_told(name):
+    terms = {"mrl": {"term": "nested_info_nce"}, name: {"term": "attention_kl"}}
+    with pytest.raises(UserError, match=f"mine: terms.{name}: trains weights of its own"):
+        trainer.heads_of(on_tiny(recipe(terms)), 0)
+    without_weights = {name: {"term": "nested_info_nce"}}
+    assert not trainer.heads_of(on_tiny(recipe(without_weights)), 0)

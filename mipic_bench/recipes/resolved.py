@@ -186,6 +186,8 @@ def _posthoc(method: str, settings: Raw) -> Transform | None:
 def _term(where: str, name: str, settings: Any, alpha: float | None) -> Term:
     if not isinstance(settings, dict):
         raise UserError(where, f"is {settings!r}, not a table", f"write [terms.{name}] and its keys below it")
+    if not name or "." in name:  # `--set` and torch take a dot for the end of a name
+        raise UserError(where, f"{name!r} is no name of a term", "name it without dots, such as chain-short")
     settings = dict(settings)
     kind = str(settings.pop("term", name))
     if kind not in terms():

@@ -15,7 +15,7 @@ from mipic_bench.backbones import Backbone, Card
 from mipic_bench.backbones.tuning import add_lora, merged, recompute_activations
 from mipic_bench.corpora import Corpus
 from mipic_bench.encoding.embed import encode
-from mipic_bench.errors import UserError
+from mipic_bench.errors import UserError, raise_all
 from mipic_bench.objectives import Term
 from mipic_bench.recipes.resolved import Resolved
 from mipic_bench.recipes.schema import Training
@@ -64,7 +64,11 @@ class Objective(torch.nn.Module):
 
 
 def heads_of(recipe: Resolved, seed: int) -> torch.nn.ModuleDict:
-    """Return what terms train of their own, as it starts; no two start alike."""
+    """Return what terms train of their own, as it starts; no two start alike.
+
+    Raises:
+        UserError: a term that trains something is called as a part of torch's own.
+    """
     made = {name: term.heads(recipe.nesting, head_generator(seed, name)) for name, term in recipe.terms.items()}
     heads = {name: head for name, head in made.items() if head is not None}
     starts = Counter(head_generator(seed, name).initial_seed() for name in heads)
@@ -72,6 +76,9 @@ def heads_of(recipe: Resolved, seed: int) -> torch.nn.ModuleDict:
         if starts[head_generator(seed, name).initial_seed()] > 1:
             again = recipe.terms[name].heads(recipe.nesting, head_generator(seed, name, whole=True))
             heads[name] = cast("torch.nn.Module", again)
+    taken = [name for name in heads if hasattr(torch.nn.ModuleDict(), name)]  # such as "train" or "half"
+    what, fix = "trains weights of its own, which torch keeps under no such name", "give the term another name"
+    raise_all([UserError(f"{recipe.method}: terms.{name}", what, fix) for name in taken])
     return torch.nn.ModuleDict(heads)
 
 
