@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from mipic_bench.backbones.probing import probe
 from mipic_bench.backbones.readout import MODES
 from mipic_bench.backbones.sources import ENTRIES
 from mipic_bench.errors import UserError, raise_all, unknown
-from mipic_bench.recipes.methods import find
+from mipic_bench.recipes.methods import changed, find
 from mipic_bench.recipes.recipe import Recipe
 from mipic_bench.recipes.resolved import Resolved, resolve, term_name
 from mipic_bench.states import States, pool
@@ -74,9 +75,9 @@ class MipicLoss(torch.nn.Module):
     def __init__(
         self,
         model: "SentenceTransformer",
-        recipe: str | Recipe = "mipic",
+        recipe: str | Path | Recipe = "mipic",
         *,
-        changes: Sequence[str] = (),
+        changes: str | Sequence[str] = (),
         backbone: str = "",
         seed: int = 0,
         components: bool = False,
@@ -244,9 +245,12 @@ def _same(rows: torch.Tensor, parts: int) -> torch.Tensor:
     return equal(positives, positives) | equal(anchors, positives) | equal(anchors, anchors)
 
 
-def _one(recipe: str | Recipe, changes: Sequence[str]) -> Recipe:
+def _one(recipe: str | Path | Recipe, changes: str | Sequence[str]) -> Recipe:
     """Return the one method that is meant."""
-    found = find([recipe], changes) if isinstance(recipe, str) else [recipe]
+    changes = [changes] if isinstance(changes, str) else changes
+    if isinstance(recipe, Recipe):
+        return changed(recipe, changes)
+    found = find([str(recipe)], changes)
     if len(found) > 1:
         names = ", ".join(one.method for one in found[:5])
         raise UserError("recipe", f"'{recipe}' stands for {len(found)} methods: {names}, ...", "name one")

@@ -1,5 +1,7 @@
 """`MipicLoss` in the trainer of sentence-transformers, against this project's own trainer."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -277,6 +279,14 @@ def test_recipes_that_are_no_loss(model, recipe, words):
         MipicLoss(model, recipe)
     with pytest.raises(UserError, match="did you mean bert-base"):
         MipicLoss(model, "mipic", backbone="bert_base")
+
+
+def test_changes_are_put_over_a_recipe_however_it_is_given(model):
+    shipped = Path(__file__).parents[1] / "methods" / "mrl.toml"
+    for recipe in ("mrl", shipped, str(shipped), catalog()["mrl"]):
+        for changes in ("dims = [8, 64]", ["dims = [8, 64]"]):
+            assert MipicLoss(model, recipe, changes=changes).recipe.method == "mrl-dims=[8,64]"
+    assert MipicLoss(model, catalog()["mrl"]).recipe.method == "mrl"
 
 
 def test_models_that_are_read_out_in_another_way(folder):

@@ -44,10 +44,18 @@ def find(specs: Sequence[str], changes: Sequence[str] = ()) -> list[Recipe]:
     for spec in specs:
         matches = files[spec][:1] if spec in files else _match(spec, known)
         found.update({recipe.method: recipe for recipe in matches})
-    pairs = [pair for change in changes for pair in parse_change(change)]
-    for key, value in pairs:
-        found = {recipe.method: recipe for recipe in (old.set(key, value) for old in found.values())}
-    return list(found.values())
+    return list({recipe.method: recipe for recipe in (changed(old, changes) for old in found.values())}.values())
+
+
+def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """Return a recipe with TOML assignments put over it, in order.
+
+    Raises:
+        UserError: one is not TOML, or sets nothing that can be set.
+    """
+    for key, value in (pair for change in changes for pair in parse_change(change)):
+        recipe = recipe.set(key, value)
+    return recipe
 
 
 def parse_change(text: str) -> list[tuple[str, Any]]:
