@@ -85,6 +85,14 @@ def test_only_positive_pairs_are_trained_on(tmp_path):
     assert len(corpora.load("q", tmp_path)) == 2
 
 
+def test_a_bad_pair_is_told_by_its_row_in_the_file(tmp_path):
+    rows = [["a", "b", "0"], ["c", "", "0"], ["d", "", "1"], ["e", "f", "1"], ["g", "h", "1"]]
+    write_csv(tmp_path / "p" / "train.csv", ["anchor", "positive", "label"], rows)
+    fails("p", tmp_path, "'positive' is empty in row 3 (found '')")
+    write_csv(tmp_path / "p" / "train.csv", ["anchor", "positive", "label"], [*rows[:2], *rows[3:]])
+    assert corpora.load("p", tmp_path).columns == {"anchor": ["e", "g"], "positive": ["f", "h"]}
+
+
 def test_repeated_rows_are_kept_and_counted(tmp_path):
     write_csv(tmp_path / "r" / "train.csv", ["text"], [["one"], ["two"], ["one"]])
     corpus = corpora.load("r", tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from mipic_bench.data import checks, datafiles
@@ -103,19 +104,23 @@ def read_corpus(frame: pd.DataFrame, name: str, where: str, source: str, positiv
     checks.require_rows(frame, where)
     shown = [*names, "score"] if kind == "scored" else names
     notes = [f"corpus {name}: the columns {', '.join(shown)} make it {_WORDS[kind]}"]
+    chosen = [True] * len(frame)
     if kind == "pairs" and "label" in frame.columns:
-        frame, note = _positive_pairs(frame, where, positive)
+        chosen, note = _positive_pairs(frame, where, positive)
         notes.append(f"corpus {name}: {note}")
+        # they keep their places, so that a bad row is told by its number in the file
+        frame = frame[list(names)].astype(object)
+        frame.loc[[not one for one in chosen]] = "left out"
     reads: list[Callable[[], Any]] = [partial(checks.texts, frame, column, where) for column in names]
     if kind == "scored":
         reads.append(partial(checks.numbers, frame, "score", where))
     read = gather(reads)
-    columns = dict(zip(names.values(), read, strict=False))
+    columns = {ours: list(compress(cells, chosen)) for ours, cells in zip(names.values(), read, strict=False)}
     scores = read[-1].tolist() if kind == "scored" else None
-    repeated = len(frame) - len(set(zip(*columns.values(), strict=True)))
+    repeated = sum(chosen) - len(set(zip(*columns.values(), strict=True)))
     if repeated:
         notes.append(
-            f"corpus {name}: {repeated} of {len(frame)} rows repeat an earlier one; in a batch they are false negatives"
+            f"corpus {name}: {repeated} of {sum(chosen)} rows repeat an earlier one; in a batch they are false negatives"
         )
     digest = datafiles.digest({"kind": kind, "columns": columns, "scores": scores})
     return Corpus(name, kind, columns, scores, digest, source, tuple(notes))
@@ -129,13 +134,11 @@ _WORDS = {
 }
 
 
-def _positive_pairs(frame: pd.DataFrame, where: str, positive: str) -> tuple[pd.DataFrame, str]:
-    """Keep the rows of the positive class: only those are a sentence and its paraphrase."""
+def _positive_pairs(frame: pd.DataFrame, where: str, positive: str) -> tuple[list[bool], str]:
+    """Say which rows are of the positive class: only those are a sentence and its paraphrase."""
     labels = checks.labels(frame, "label", where)
     wanted = pair_labels(sorted(set(labels)), positive, where)
-    kept = frame[[label in wanted for label in labels]].reset_index(drop=True)
-    checks.require_rows(kept, f"{where}, positive pairs")
-    return (
-        kept,
-        f"{len(kept)} pairs of the positive class {listed(sorted(wanted))} are kept, {len(frame) - len(kept)} left out",
-    )
+    chosen = [label in wanted for label in labels]
+    checks.require_rows(frame[chosen], f"{where}, positive pairs")
+    told = f"{sum(chosen)} pairs of the positive class {listed(sorted(wanted))} are kept"
+    return chosen, f"{told}, {len(frame) - sum(chosen)} left out"
