@@ -100,6 +100,16 @@ def test_repeated_rows_are_kept_and_counted(tmp_path):
     assert "1 of 3 rows repeat an earlier one" in corpus.notes[1]
 
 
+def test_what_repeats_is_said_as_it_trains(tmp_path):
+    triplets = [["a", "p", "n"], ["a", "p", "m"], ["b", "q", "n"]]  # another negative makes no other positive
+    write_csv(tmp_path / "t" / "train.csv", ["anchor", "positive", "negative"], triplets)
+    told = "1 of 3 rows repeat the anchor and positive of an earlier one; in a batch they are false negatives"
+    assert told in corpora.load("t", tmp_path).notes[1]
+    scored = [["a", "b", "1"], ["a", "b", "2"], ["c", "d", "3"]]  # CoSENT has no negatives
+    write_csv(tmp_path / "s" / "train.csv", ["sentence1", "sentence2", "score"], scored)
+    assert corpora.load("s", tmp_path).notes[1].endswith("1 of 3 rows repeat the texts of an earlier one")
+
+
 def test_scored_splits_are_never_trained_on(tmp_path):
     write_sts(tmp_path / "s" / "test.csv", [0, 5])
     fails("s", tmp_path, "unknown corpus")

@@ -117,11 +117,11 @@ def read_corpus(frame: pd.DataFrame, name: str, where: str, source: str, positiv
     read = gather(reads)
     columns = {ours: list(compress(cells, chosen)) for ours, cells in zip(names.values(), read, strict=False)}
     scores = read[-1].tolist() if kind == "scored" else None
-    repeated = sum(chosen) - len(set(zip(*columns.values(), strict=True)))
+    # another negative makes no other positive
+    alike = [cells for column, cells in columns.items() if column != "negative"]
+    repeated = sum(chosen) - len(set(zip(*alike, strict=True)))
     if repeated:
-        notes.append(
-            f"corpus {name}: {repeated} of {sum(chosen)} rows repeat an earlier one; in a batch they are false negatives"
-        )
+        notes.append(f"corpus {name}: {repeated} of {sum(chosen)} rows repeat {_REPEATED[kind]}")
     digest = datafiles.digest({"kind": kind, "columns": columns, "scores": scores})
     return Corpus(name, kind, columns, scores, digest, source, tuple(notes))
 
@@ -131,6 +131,13 @@ _WORDS = {
     "pairs": "pairs",
     "triplets": "triplets with a hard negative",
     "scored": "scored pairs",
+}
+
+_REPEATED = {
+    "text": "an earlier one; in a batch they are false negatives",
+    "pairs": "an earlier one; in a batch they are false negatives",
+    "triplets": "the anchor and positive of an earlier one; in a batch they are false negatives",
+    "scored": "the texts of an earlier one",
 }
 
 
