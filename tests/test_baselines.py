@@ -35,7 +35,7 @@ def told(path):
 
 def test_a_file_of_ones_own_is_read(tmp_path):
     frame = baselines.load([write(tmp_path / "mipic.csv", {}, {"dim": "32.0", "layer": "12", "value": "-0.25"})])
-    assert list(frame.columns) == [*baselines.COLUMNS, "file", "published"]
+    assert list(frame.columns) == [*baselines.COLUMNS, "data", "file", "published"]
     assert frame["dim"].tolist() == [16, 32] and frame["layer"].tolist() == ["last", "12"]
     assert frame["value"].tolist() == [0.5, -0.25] and set(frame["family"]) == {"sts"}
     assert set(frame["corpus"]) == {""} and set(frame["file"]) == {"mipic.csv"} and frame["published"].all()
@@ -138,6 +138,16 @@ def test_a_results_folder_is_a_baseline_with_means_over_seeds(tmp_path):
     assert own["value"].isna().tolist() == [False, True] and set(own["protocol"]) == {"clean-without-toy"}
     (tmp_path / "empty" / "runs").mkdir(parents=True)
     assert "no finished run" in told(tmp_path / "empty")
+
+
+def test_of_a_results_folder_only_the_newest_data_of_a_task_counts(tmp_path):
+    for seed, (value, digest) in enumerate(((0.5, "old"), (0.7, "new"))):
+        name = results.run_name("mipic", "minilm", "toy", seed, "k")
+        entry = {"task": "toy_sts", "split": "test", "protocol": "clean", "digest": digest, "evaluator_version": 1}
+        record = {"created": f"2026-01-0{seed + 1}", "scored": [entry]}
+        results.write_run(tmp_path, name, make_rows(name, tasks=["toy_sts"], dims=[8], value=value, seed=seed), record)
+    frame = baselines.load([tmp_path])
+    assert frame["value"].tolist() == [0.7] and frame["data"].tolist() == ["new (scorer version 1)"]
 
 
 def test_no_mean_is_over_two_folders_or_over_one_seed_twice(tmp_path):

@@ -103,6 +103,26 @@ def test_the_last_layer_is_the_backbones_not_the_deepest_scored():
     assert len(compare(rows, published(), {"other": {"cell": {}, "backbone": {}}})) == 1
 
 
+def test_a_results_folder_that_scored_other_data_or_by_another_scorer_is_told(tmp_path):
+    def scored(digest, version=1, **columns):
+        unit = {"task": "toy_sts", "split": "test", "protocol": "clean", **columns}
+        return {"scored": [{**unit, "digest": digest * 64, "evaluator_version": version}]}
+
+    name = results.run_name("pretrained", "minilm", "toy", 0, "k")
+    rows = make_rows(name, tasks=["toy_sts"], value=0.5)
+    mine = {name: scored("a")}
+    reasons = {}
+    for told, theirs in {
+        "same": scored("a"), "data": scored("b"), "scorer": scored("a", 2), "unknown": {}, "split": scored("b", split="dev"),
+    }.items():  # fmt: skip
+        results.write_run(tmp_path / told, name, rows, theirs)
+        [reasons[told]] = set(compare(rows, baselines.load([tmp_path / told]), mine)["reason"])
+    assert reasons["same"] == reasons["unknown"] == reasons["split"] == ""
+    assert reasons["data"] == "data: ours aaaaaaaaaaaa (scorer version 1), theirs bbbbbbbbbbbb (scorer version 1)"
+    assert reasons["scorer"] == "data: ours aaaaaaaaaaaa (scorer version 1), theirs aaaaaaaaaaaa (scorer version 2)"
+    assert not any(compare(rows, baselines.load([tmp_path / "data"]))["reason"])  # nothing is known of ours
+
+
 def test_the_interval_is_t_over_seeds():
     values = [0.5, 0.52, 0.57]
     rows = pd.concat(

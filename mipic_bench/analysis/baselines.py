@@ -46,7 +46,8 @@ def load(sources: Sequence[str | Path] = DEFAULT) -> pd.DataFrame:
 
     Returns:
         one row per number: the columns `COLUMNS` (all text but `dim`, int64, and `value`, float64; `layer` is "", "last"
-        or a number), then `file`, where it was read, and `published`, True throughout.
+        or a number), then `data` (what it was scored on, digest and scorer, where a results folder says; else ""), `file`,
+        where it was read, and `published`, True throughout.
 
     Raises:
         UserError: nothing is found, or a file is not one of baselines; all problems of all files at once.
@@ -56,7 +57,7 @@ def load(sources: Sequence[str | Path] = DEFAULT) -> pd.DataFrame:
     apart = [part for part in read if "seed" not in part]
     if seeded := [part for part in read if "seed" in part]:  # a seed may have a file of its own
         apart.append(_over_seeds(_named_apart(pd.concat(seeded, ignore_index=True))))
-    return pd.concat([part[[*COLUMNS, "file"]] for part in apart], ignore_index=True).assign(published=True)
+    return pd.concat([part[[*COLUMNS, "data", "file"]] for part in apart], ignore_index=True).assign(published=True)
 
 
 def check(path: Path) -> list[UserError]:
@@ -136,8 +137,10 @@ def _from_results(folder: Path) -> pd.DataFrame:
     for problem in told:
         warnings.warn(problem, results.BrokenRun, stacklevel=2)
     rows = store.rows()
-    rows = rows[rows["run"].isin(set(View(rows, store.provenance()).rows["run"]))]  # of two runs of a cell the newer
-    return _typed(rows.assign(source=_ours(folder.resolve()), locator="", note=""))
+    view = View(rows, store.provenance())
+    rows = rows.iloc[view.rows.index]  # of two runs of a cell the newer, of a task the newest data
+    data = [view.data.get(unit, "") for unit in rows[list(results.UNIT)].astype(str).itertuples(index=False, name=None)]
+    return _typed(rows.assign(source=_ours(folder.resolve()), locator="", note="", data=data))
 
 
 def _from_file(path: Path) -> pd.DataFrame:
@@ -155,7 +158,7 @@ def _from_file(path: Path) -> pd.DataFrame:
         folder = path.resolve().parent
         own = _ours(folder.parent) if folder.name == results.RUNS else f"rows in {folder.name}"
         text["source"] = text["source"].where(text["source"] != "", own)
-    return _typed(text.assign(family=text["metric"].map(METRICS)))
+    return _typed(text.assign(family=text["metric"].map(METRICS), data=""))
 
 
 def _ours(folder: Path) -> str:
@@ -189,8 +192,8 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"--baselines {first['folder']}", what, "name the files of one of them, or the results folder")
     frame = frame.assign(undefined=frame["value"].isna())
     means = frame.groupby(_CELL, sort=False, as_index=False).agg(
-        value=("value", "mean"), note=("note", "first"), file=("file", "first"), runs=("value", "size"),
-        undefined=("undefined", "any"),
+        value=("value", "mean"), note=("note", "first"), data=("data", "first"), file=("file", "first"),
+        runs=("value", "size"), undefined=("undefined", "any"),
     )  # fmt: skip
     means["value"] = means["value"].mask(means["undefined"])  # as `compare` has it: a gap, not the mean of the others
     noted = means["note"].str.cat("mean of " + means["runs"].astype(str) + " runs", sep="; ").str.removeprefix("; ")

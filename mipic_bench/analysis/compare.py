@@ -13,6 +13,7 @@ from mipic_bench.analysis.quality import View
 from mipic_bench.errors import UserError, raise_all, unknown
 from mipic_bench.families import FITTED, MAIN_METRIC
 from mipic_bench.results import commit
+from mipic_bench.results.folder import UNIT
 from mipic_bench.stats import interval
 from mipic_bench.tasks import official_names
 
@@ -27,7 +28,7 @@ COLUMNS = (
 _BUDGET = ["backbone", "corpus", "family", "task", "split", "protocol", "metric", "layer", "dim", "precision"]
 _OURS = [*_BUDGET, "method"]
 _ORDER = ["family", "task", "metric", "corpus", "backbone", "precision", "dim", "layer", "ours_method"]
-_BOTH = ("corpus", "family", "split", "protocol", "layer", "precision", "metric")  # columns of ours and of theirs
+_BOTH = ("corpus", "family", "split", "protocol", "layer", "precision", "metric", "data")  # of ours and of theirs
 TELLING = ("backbone", "corpus", "split", "protocol", "precision")  # of ours; shown where pairs differ in them
 _MOST_PAIRS = 2_000_000
 _PLAIN = "float32"  # what a source means that says nothing of how its vectors are stored
@@ -48,6 +49,7 @@ def compare(
     A pair may be compared when backbone, metric, split, protocol and precision are the same. Unstated is not the same,
     with three exceptions: a precision that is not stated is float32; a protocol that is not stated does not matter where
     nothing is fitted or tuned (correlations, rankings, average precision); a layer that is not stated is the last.
+    Beside another results folder a task must hold the same data as well, scored by the same version of its scorer.
     `bert-base-uncased` and `google-bert__bert-base-uncased` are one backbone: only one of the two names an owner.
 
     An official task of mteb is of the dataset that the registry names it for: `mteb:SciFact` meets numbers on `scifact`.
@@ -74,7 +76,10 @@ def compare(
     view = View(rows, provenance)
     _check_asked(view.rows, tasks, dims, backbone_map or {})
     ours = _chosen(view.rows, tasks, dims)
-    pairs = _pairs(_means(ours), baselines, view.depths, ["metric"] if only_comparable else [])
+    means = _means(ours)
+    units = means[list(UNIT)].itertuples(index=False, name=None)
+    means["data"] = [view.data.get(unit, "") for unit in units]
+    pairs = _pairs(means, baselines, view.depths, ["metric"] if only_comparable else [])
     reasons = _reasons(pairs, backbone_map or {})
     pairs["reason"] = ["; ".join(filter(None, found)) for found in zip(*reasons.values(), strict=True)]
     pairs["comparable"] = pairs["reason"] == ""
@@ -196,10 +201,10 @@ def _pairs(
     ours = ours.assign(
         last=ours["layer"] == ours["backbone"].map(depths), dataset=ours["task"].map(_datasets(ours)).astype(object)
     )
-    theirs = baselines.rename(
+    theirs = baselines.assign(data=baselines.get("data", "")).rename(
         columns={"task": "dataset", "backbone": "baseline_backbone", "method": "baseline_method", "value": "baseline"}
     )
-    theirs = theirs.rename(columns={name: f"{name}_theirs" for name in _BOTH})
+    theirs = theirs.rename(columns={name: f"{name}_theirs" for name in _BOTH}).assign(task_theirs=baselines["task"])
     theirs["dataset"] = theirs["dataset"].map(_datasets(baselines)).astype(object)
     stated = theirs["layer_theirs"]
     numbered = theirs[~stated.isin(["", LAST])]
@@ -248,6 +253,9 @@ def _reasons(pairs: pd.DataFrame, backbone_map: Mapping[str, str]) -> dict[str, 
     whole = pd.Series(np.where(pairs["last"], "", pairs["layer"].astype(str)), index=pairs.index)
     unsaid = (pairs["layer_theirs"] == "") & ~pairs["last"]
     found["layer"] = _differing("layer", whole, pairs["layer_theirs"].where(unsaid, whole))
+    one_unit = np.logical_and.reduce([pairs[name] == pairs[f"{name}_theirs"] for name in UNIT])
+    known = one_unit & (pairs["data"] != "") & (pairs["data_theirs"] != "")
+    found["data"] = _differing("data", pairs["data"], pairs["data_theirs"].where(known, pairs["data"]))
     found["value"] = _undefined(pairs)
     return found
 

@@ -34,6 +34,7 @@ class CountedRows:
         newest = every[~every["run"].isin(older)] if older else every
         counted = set(newest["run"].unique())
         self.provenance = {run: record for run, record in self.every_record.items() if run in counted}
+        self.data: dict[tuple[str, ...], str] = {}  # task, split, protocol -> data and scorer, where provenance says
         self.rows = self._of_one_data(newest)
 
     def _older(self, rows: pd.DataFrame) -> frozenset[str]:
@@ -64,6 +65,7 @@ class CountedRows:
                 data: max(str(self.provenance[run].get("created", "")) for run in by_data[data]) for data in by_data
             }
             newest = max(sorted(latest), key=latest.__getitem__)
+            self.data[unit] = f"{newest[0][:12]} (scorer version {newest[1]})"
             runs = sorted(run for data, own in by_data.items() if data != newest for run in own)
             outdated += [(run, *unit) for run in runs]
             if runs:
