@@ -355,10 +355,12 @@ def test_recipe_files_have_names_of_their_own(tmp_path):
     for place in ("one", "two"):
         (tmp_path / place).mkdir()
         write(tmp_path / place, GOOD.replace("Mine", place))
-    with pytest.raises(UserError, match="are both called mine(?s:.*)rename one of the files"):
+    with pytest.raises(UserError, match="is called mine, as '.*one.mine.toml' is(?s:.*)rename one of the files"):
         find([str(tmp_path / "one" / "mine.toml"), str(tmp_path / "two" / "mine.toml")])
-    with pytest.raises(UserError, match="is called as the shipped method mrl"):
-        find(["mrl", str(write(tmp_path, GOOD, "mrl.toml"))])
+    own = write(tmp_path, GOOD, "mrl.toml")
+    for refused in (lambda: find(["mrl", str(own)]), lambda: listing.check_all([own], None)):
+        with pytest.raises(UserError, match="mrl.toml: is called as the shipped method mrl"):
+            refused()
     shipped = write(tmp_path, (Path(__file__).parents[1] / "methods" / "mrl.toml").read_text("utf-8"), "mrl.toml")
     assert [recipe.method for recipe in find([str(shipped)])] == ["mrl"]
 

@@ -219,6 +219,8 @@ def check_all(recipes: Sequence[Path], data: Path | None) -> Text:
     counts = dict.fromkeys(("recipes", "baselines", "tasks", "corpora"), 0)
     for path in (*sorted(shipped("methods").glob("*.toml")), *recipes):
         counts["recipes"] += _collect(problems, partial(_check_recipe, path))
+    if recipes and not problems:
+        _collect(problems, partial(find, [str(path) for path in recipes]))  # their names, as `run` takes them
     for path in sorted(shipped("baselines").glob("*.csv")):
         problems += baselines.check(path)
         counts["baselines"] += 1

@@ -85,12 +85,10 @@ def _refuse_namesakes(specs: Sequence[str]) -> None:
     for spec in specs:
         path, other = expanded(spec), first.setdefault(Path(spec).stem, spec)
         if other != spec and path.read_bytes() != expanded(other).read_bytes():
-            raise UserError(
-                "--method", f"'{other}' and '{spec}' are both called {path.stem}", "rename one of the files"
-            )
+            raise UserError(spec, f"is called {path.stem}, as '{other}' is", "rename one of the files")
         ours = shipped("methods") / path.name
         if path.stem in catalog() and not (ours.is_file() and path.read_bytes() == ours.read_bytes()):
-            raise UserError("--method", f"'{spec}' is called as the shipped method {path.stem}", "rename the file")
+            raise UserError(spec, f"is called as the shipped method {path.stem}", "rename the file")
 
 
 def _read(spec: str) -> list[Recipe]:
