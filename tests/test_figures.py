@@ -14,6 +14,7 @@ from mipic_bench.figures._crowd import figures_of
 from mipic_bench.figures._heat import Words, ink
 from mipic_bench.figures._style import RC, Style, bind
 from mipic_bench.figures.layer_by_dim import LayerByDim
+from mipic_bench.figures.published import Published
 from mipic_bench.figures.quality_by_dim import QualityByDim
 from mipic_bench.figures.sweep import Sweep, sweeps
 from mipic_bench.figures.training_terms import TrainingTerms
@@ -44,6 +45,18 @@ def test_a_curve_is_the_last_layers_estimates(view):
     estimates = view.estimates
     wanted = estimates[(estimates["family"] == "sts") & (estimates["method"] == "mipic") & (estimates["layer"] == 6)]
     np.testing.assert_allclose(line.get_ydata(), 100 * wanted.sort_values("dim")["mean"])
+
+
+@pytest.mark.parametrize("ours", ["stsb", "mteb:STSBenchmark"])
+@pytest.mark.parametrize("theirs", ["stsb", "mteb:STSBenchmark"])
+def test_published_curves_of_a_dataset_stand_beside_ours_by_either_name(ours, theirs):
+    frame = synthetic.rows(methods=("mrl",), tasks={"sts": (ours, "sick_r")})
+    told = synthetic.published().assign(task=theirs)
+    view = View(frame, synthetic.provenance(frame), None, told)
+    ((_, figure),) = Published().draw(view, Style(bind(view), "mrl"))
+    [axes] = figure.axes
+    assert axes.get_title().startswith(ours)
+    assert len(axes.lines) == 1 + told["method"].nunique()
 
 
 def test_only_trained_widths_have_points(view):

@@ -15,6 +15,7 @@ from mipic_bench.analysis.selection import Setting, last_layer, pick
 from mipic_bench.figures import Drawing
 from mipic_bench.figures._axes import dim_axis, method_handles, panels
 from mipic_bench.figures._style import Style
+from mipic_bench.tasks import official_names
 
 _MOST = 6  # published curves in one figure
 _LOOKS: tuple[tuple[str, Any], ...] = (
@@ -57,7 +58,10 @@ class Published(Drawing):
             last = {str(layer), *(("", "last") if layer == view.depths[setting.backbone] else ())}
             whole = view.published[view.published["layer"].astype(str).isin(last)]
             metric = ours[["task", "metric"]].drop_duplicates().astype(str)
-            theirs = whole.merge(metric, on=["task", "metric"])
+            names = official_names()  # mteb:STSBenchmark is scored on the dataset stsb, on whichever side it stands
+            metric["dataset"] = metric["task"].replace(names)
+            theirs = whole.assign(dataset=whole["task"].replace(names)).drop(columns="task")
+            theirs = theirs.merge(metric, on=["dataset", "metric"])
             if len(theirs):
                 yield setting.slug, _figure(view, style, setting, ours, theirs)
 
