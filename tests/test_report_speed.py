@@ -20,11 +20,11 @@ from pathlib import Path
 import pandas as pd
 sys.path.insert(0, sys.argv[1])
 import synthetic
-from mipic_bench import report
+from mipic_bench import reporting
 rows = pd.read_parquet(sys.argv[2])
 records = synthetic.provenance(rows.drop_duplicates(["run", "task"]))
 start = time.perf_counter()
-report.build(rows, records, Path(sys.argv[3]))
+reporting.build(rows, records, Path(sys.argv[3]))
 print(time.perf_counter() - start)
 """
 

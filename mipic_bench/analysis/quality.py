@@ -73,14 +73,14 @@ class View(CountedRows):
     @cached_property
     def untrained(self) -> frozenset[str]:
         """The methods without training."""
-        trained = self.rows.loc[self.rows["seed"] != "", "method"]
-        return frozenset(self.every_method) - frozenset(trained.astype(str))
+        trained = self.rows.loc[self.rows["seed"] != "", "method"].unique()
+        return frozenset(self.every_method) - frozenset(map(str, trained))
 
     @cached_property
     def without_corpus(self) -> frozenset[str]:
         """The methods that read no corpus: neither trained nor fitted."""
-        read = self.rows.loc[self.rows["corpus"] != "", "method"]
-        return frozenset(self.every_method) - frozenset(read.astype(str))
+        read = self.rows.loc[self.rows["corpus"] != "", "method"].unique()
+        return frozenset(self.every_method) - frozenset(map(str, read))
 
     @cached_property
     def fitted(self) -> frozenset[str]:

@@ -100,8 +100,10 @@ def _asked(record: Mapping[str, Any], rows: pd.DataFrame, protocol: str, own: Se
         words += ["--protocol", rules]
     if without:
         words += ["--exclude-leaked"] + ([] if record["cell"]["corpus"] else ["--corpus", without])
-    units = {(entry["task"], entry["split"]) for entry in own}
-    here = rows[[unit in units for unit in zip(rows["task"], rows["split"], strict=True)]]
+    tasks: dict[str, list[str]] = {}
+    for entry in own:
+        tasks.setdefault(entry["split"], []).append(entry["task"])
+    here = pd.concat([rows[(rows["split"] == split) & rows["task"].isin(names)] for split, names in tasks.items()])
     for name in ("layer", "dim"):
         words += [f"--{name}s", ",".join(map(str, sorted(here[name].unique())))]
     last = here["layer"].max()

@@ -73,23 +73,25 @@ def heat_figure(
     room = _CELL[1] * len(layers) + 0.8  # the label may reach over the ends of its bar
     label = fill(label, int(room / _SMALL_LETTER), break_on_hyphens=False)
     figure, axes, bar = _layout(cells, len(layers), len(title), label.count("\n"))
+    corners = {method: (place % across * step[0], place // across * step[1]) for place, method in enumerate(grids)}
     everything = np.full(cells[::-1], np.nan)
+    for method, (x, y) in corners.items():
+        everything[y : y + len(layers), x : x + len(dims)] = grids[method].to_numpy(dtype=float)
+    # before what is written over it: seaborn draws the figure once to see whether its labels overlap
+    sns.heatmap(
+        pd.DataFrame(everything), ax=axes, cmap=palette, vmin=scale.vmin, vmax=scale.vmax, cbar=False, linewidths=0.4,
+        linecolor="white", xticklabels=False, yticklabels=False,
+    )  # fmt: skip
     labels: list[Word] = []
-    for place, (method, table) in enumerate(grids.items()):
-        corner = (place % across * step[0], place // across * step[1])
-        values = table.to_numpy(dtype=float)
-        everything[corner[1] : corner[1] + len(layers), corner[0] : corner[0] + len(dims)] = values
+    for method, corner in corners.items():
+        values = grids[method].to_numpy(dtype=float)
         colors = ScalarMappable(scale, palette).to_rgba(values)
         _hatch(axes, corner, values)
         strong = bold[method].to_numpy(dtype=float) > 0 if bold else np.zeros(values.shape, dtype=bool)
         axes.add_artist(Words(_numbers(values, colors, strong, digits, corner), gid(method)))
         _name(axes, corner, len(layers), method, style)
-        labels += _labels(corner, layers, dims, names_layers=place % across == 0)
+        labels += _labels(corner, layers, dims, names_layers=corner[0] == 0)
     axes.add_artist(Words(labels))
-    sns.heatmap(
-        pd.DataFrame(everything), ax=axes, cmap=palette, vmin=scale.vmin, vmax=scale.vmax, cbar=False, linewidths=0.4,
-        linecolor="white", xticklabels=False, yticklabels=False,
-    )  # fmt: skip
     _color_bar(figure, bar, palette, scale, label)
     figure.text(0.02, 1 - 0.08 / figure.get_figheight(), title, fontsize=9, va="top")
     return figure

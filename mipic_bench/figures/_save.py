@@ -22,8 +22,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     svg_text, pixels = as_svg(figure), io.BytesIO()
     with rc_context(RC):
         figure.savefig(pixels, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
-    commit.write(png, pixels.getvalue())
-    commit.write(svg, svg_text.encode())
+    commit.write(png, pixels.getvalue(), sync=False)
+    commit.write(svg, svg_text.encode(), sync=False)
     return [png, svg]
 
 

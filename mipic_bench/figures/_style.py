@@ -26,6 +26,7 @@ RC: Any = {
     "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # where it is put anyhow; left open, every drawing measures all labels to see whether they reach it
     "axes.labelsize": 8,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,

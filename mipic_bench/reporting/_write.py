@@ -61,8 +61,8 @@ def write(material: Material, out: Path) -> Path:
             if isinstance(block, Shown):
                 _write_table(block, out / "tables")
     page = out / "index.html"
-    commit.write(page, _page.html(material, sections, pictures).encode())
-    commit.write(out / "report.md", _page.markdown(material, sections, pictures).encode())
+    commit.write(page, _page.html(material, sections, pictures).encode(), sync=False)
+    commit.write(out / "report.md", _page.markdown(material, sections, pictures).encode(), sync=False)
     return page
 
 
@@ -122,4 +122,4 @@ def _is_there(block: Block, pictures: Pictures) -> bool:
 def _write_table(block: Shown, folder: Path) -> None:
     texts = {"csv": block.table.csv(), "md": block.table.markdown(), "tex": block.table.latex()}
     for ending, text in texts.items():
-        commit.write(folder / f"{block.table.name}.{ending}", text.encode())
+        commit.write(folder / f"{block.table.name}.{ending}", text.encode(), sync=False)

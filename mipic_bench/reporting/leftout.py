@@ -40,7 +40,8 @@ def _uneven(view: View, setting: Setting) -> Iterator[str]:
     scored = pick(view.estimates, setting)
     there = [method for method in view.every_method if (scored["method"] == method).any()]
     yield from _seeds(view, setting, scored)
-    families = set(pick(view.scores, setting)[["method", "family"]].astype(str).itertuples(index=False, name=None))
+    both = pick(view.scores, setting)[["method", "family"]].drop_duplicates()
+    families = set(both.astype(str).itertuples(index=False, name=None))
     for family in view.families(setting):
         if lacking := [method for method in there if (method, family) not in families]:
             yield f"{setting.title}: {in_words(lacking)} {_have(lacking)} no scores on {family}."

@@ -71,7 +71,8 @@ def _runs(view: View) -> Table:
 
 def _commands(view: View) -> Table:
     """The command that makes each run again."""
-    known = {run: rows for run, rows in view.given.groupby("run", observed=True)}
+    asked = ["run", "task", "split", "protocol", "layer", "dim", "precision"]  # what `commands` reads
+    known = {run: rows for run, rows in view.given[asked].groupby("run", observed=True)}
     lines = [
         {"run": run, "command": command}
         for run, record in sorted(view.every_record.items())

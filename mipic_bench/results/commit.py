@@ -45,8 +45,14 @@ def move(folder: Path, out: Path) -> None:
         raise _told(out, error) from error
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a file so that a reader, or a machine that is switched off, finds the old content or the new, never a part.
+
+    Args:
+        path: the file.
+        content: what it shall hold.
+        sync: wait until the disk has it. Without it a reader never finds a part either, but a machine that is switched off
+            may: for what can be made again.
 
     Raises:
         UserError: the folder cannot be made or written to, the disk is full, or something else has the file's name.
@@ -55,7 +61,7 @@ def write(path: Path, content: bytes) -> None:
         raise UserError(str(path), "is a folder", "give the path of a file, or move what is in the way")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
+        _write(path, content, sync)
     except OSError as error:
         raise _told(path, error) from error
 
@@ -105,19 +111,21 @@ def fits(content: bytes, mark_content: bytes) -> bool:
     return digest(content).encode() in mark_content
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, sync: bool) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with open(temporary, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
         if temporary.is_file():
             temporary.unlink()  # a full disk needs the room
         raise
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
