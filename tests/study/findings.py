@@ -49,6 +49,7 @@ IN_CORPUS = (
     "mrpc",
     "wic",
 )  # of unsup_union: training splits
+FROZEN = ("pivot-untrained", "random-dims", "random-projection", "matryoshka-adaptor", "smec")  # they train no encoder
 RIVALS = ("mrl", "2d-mrl", "ese", "starbucks", "full", "pca", "pretrained")
 Pairs = Mapping[str, tuple[str, str]]  # label -> the two methods, left minus right
 PARTS: Pairs = {
@@ -307,12 +308,12 @@ def by_precision(last: pd.DataFrame, pairs: Pairs) -> str:
 def needed(last: pd.DataFrame, points: float = 0.5) -> str:
     """Return how many seeds show a difference of half a point: from the spread of the paired differences from MRL.
 
-    Pivot is left out, which shares MRL's training, and its rotation alone, which trains no encoder. So are methods with
-    fewer than five seeds, and what was trained in the paper's setting.
+    Pivot is left out, which shares MRL's training, and so are methods that train no encoder, those with fewer than five
+    seeds, and what was trained in the paper's setting.
     """
     found = differences(last, "mrl")
     other = found["note"].str.contains("has no training") | found["method"].str.endswith(PAPER)
-    found = found[(found["seeds"] >= 5) & ~other & ~found["method"].isin(["pivot", "pivot-untrained"])]
+    found = found[(found["seeds"] >= 5) & ~other & ~found["method"].isin(["pivot", *FROZEN])]
     lines = []
     for family in [*_families(last), FAMILY_MEAN]:
         for dim in (*NARROW, FULL):
